@@ -1,0 +1,79 @@
+# -*- test-case-name: tests.core.test_limits -*-
+"""Every bound on what a peer can grow, with the reason for its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """Bounds of the core. Sizes are bytes, times are seconds."""
+
+    maximum_packet_size: int = 256 * 1024
+    """Maximum Packet Size announced and enforced: telemetry is far smaller, firmware belongs on HTTPS."""
+
+    connect_packet_size: int = 64 * 1024
+    """The same before authentication: Client Identifier, will and a long token fit; 10,000 strangers cost 640 MB at most."""
+
+    receive_maximum: int = 1000
+    """Unacknowledged QoS 1 and 2 messages taken from one client (Receive Maximum of MQTT 5.0)."""
+
+    maximum_inflight: int = 1000
+    """Unacknowledged QoS 1 and 2 messages sent to one client, where it announced no lower Receive Maximum."""
+
+    topic_alias_maximum: int = 32
+    """Topic Aliases a client may set, and the broker uses towards it: each may hold a whole Topic Name."""
+
+    maximum_keep_alive: int = 1800
+    """The longest Keep Alive; a longer one, and 0, are lowered to it so that a dead peer is noticed within the hour."""
+
+    maximum_session_expiry: int = 7 * 24 * 3600
+    """How long Session State outlives its connection at most: a device that was off for a long weekend comes back to it."""
+
+    maximum_subscriptions: int = 1000
+    """Subscriptions of one session."""
+
+    maximum_topic_levels: int = 128
+    """Levels of a Topic Name or Topic Filter: the depth of the trie that a stranger can ask to be walked."""
+
+    maximum_topic_bytes: int = 4096
+    """Length of a Topic Name or Topic Filter in UTF-8."""
+
+    maximum_queued_messages: int = 1000
+    """Messages waiting in one session for a client that is away or slow."""
+
+    maximum_queued_bytes: int = 8 * 1024 * 1024
+    """The same in bytes."""
+
+    outbox_bytes: int = 1024 * 1024
+    """Bytes written for one connection and not yet taken by the network, transport and TLS buffers included."""
+
+    pending_bytes: int = 64 * 1024
+    """Bytes that may arrive while a connection waits for a verdict: what TLS had already read when reading was paused."""
+
+    maximum_sessions: int = 100_000
+    """Sessions in all, online or stored."""
+
+    maximum_connections: int = 16_384
+    """Network Connections in all."""
+
+    maximum_retained_messages: int = 200_000
+    """Retained messages in all."""
+
+    maximum_retained_bytes: int = 128 * 1024 * 1024
+    """The same in bytes."""
+
+    maximum_cached_decisions: int = 1024
+    """Decisions remembered for one connection; beyond that the cache starts anew."""
+
+    connect_timeout: float = 10.0
+    """From accept to a whole CONNECT, TLS handshake included."""
+
+    close_linger: float = 2.0
+    """From a close to an abort, for a peer that does not take its last bytes."""
+
+    sys_interval: float = 10.0
+    """Between two updates of ``$SYS``; 0 turns it off."""

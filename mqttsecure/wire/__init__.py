@@ -1,0 +1,10 @@
+"""Bytes to packets and back: sans-IO, standard library only.
+
+constants    numbers of the standard: packet types, Reason Codes, property identifiers, limits
+packets      one plain class per packet type
+primitives   integers, strings, binary data and variable byte integers
+properties   the MQTT 5.0 property table, decoded and encoded
+decoder      bytes to packets, one packet or a stream
+encoder      packets to bytes
+topics       Topic Names and Topic Filters: validity, matching, containment, intersection
+"""
