@@ -8,8 +8,12 @@ reactor's unless said so. ``docs/howto/write-a-policy.md`` has a complete one in
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from mqttsecure.core.decisions import (
@@ -78,10 +82,12 @@ class IPolicyFactory(Interface):
     name = Attribute("str: what `use = ` names, in lower case with hyphens.")
     summary = Attribute("str: one line for listings.")
     stages = Attribute("Mapping[Stage, Role]: where it is asked, and whether it grants or only restricts there.")
-    options = Attribute("type[pydantic.BaseModel]: the keys of its table beyond id, use, on, timeout_ms, final, required.")
+    options = Attribute(
+        "type[pydantic.BaseModel]: the keys of its table beyond id, use, on, timeout_ms, final, required."
+    )
     attributes = Attribute("Mapping[str, type]: the attributes its decisions may set.")
 
-    def build(options, environment):
+    def build(options: Any, environment: IPolicyEnvironment) -> IPolicy:
         """Build one policy.
 
         Args:
@@ -101,7 +107,7 @@ class IPolicyFactory(Interface):
 class IPolicy(Interface):
     """Answers requests at the stages its factory declared."""
 
-    def decide(request):
+    def decide(request: Request) -> Decision | Deferred[Decision]:
         """Answer one request.
 
         Must not block: what takes long returns a Deferred, which is cancelled when the connection ends or the
@@ -120,13 +126,13 @@ class IPolicy(Interface):
 class IConnectionObserver(Interface):
     """A policy that must know when connections come and go. Calls are made for LIVE connections alone."""
 
-    def connection_opened(connection):
+    def connection_opened(connection: ConnectionFacts) -> None:
         """The ACCEPT stage has permitted this connection. ``connection`` is its ConnectionFacts."""
 
-    def connection_authenticated(connection):
+    def connection_authenticated(connection: ConnectionFacts) -> None:
         """CONNACK with success is about to be sent."""
 
-    def connection_closed(connection):
+    def connection_closed(connection: ConnectionFacts) -> None:
         """The connection has ended; called once for each ``connection_opened``."""
 
 
@@ -148,22 +154,22 @@ class IPolicyEnvironment(Interface):
     authorities = Attribute("Mapping[str, IAuthority]: by name.")
     listeners = Attribute("tuple[str, ...]: the listeners this policy is on.")
 
-    def wall_clock():
+    def wall_clock() -> datetime:
         """The time of day as a timezone-aware UTC datetime (for certificate dates and schedules)."""
 
-    def random_bytes(count):
+    def random_bytes(count: int) -> bytes:
         """``count`` unpredictable bytes."""
 
-    def resolve(path):
+    def resolve(path: str) -> Path:
         """A pathlib.Path for a path written in the configuration: relative to the file that names it."""
 
-    def source(option=None, index=None):
+    def source(option: str | None = None, index: int | None = None) -> Source:
         """The Source (file, line) of this policy's table, of one of its keys, or of item ``index`` of a list key."""
 
-    def problem(option, text, index=None):
+    def problem(option: str | None, text: str, index: int | None = None) -> str:
         """One line for a ConfigError: file, line, policy id, key, and ``text``."""
 
-    def defer_to_thread(function, *arguments):
+    def defer_to_thread(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Run ``function`` in the broker's bounded worker pool.
 
         Returns:
