@@ -1,0 +1,19 @@
+"""The configuration and the running service around the core.
+
+schema          the tables and keys of ``broker.toml``
+limits_table    ``[limits]``, made from the core's Limits
+quantities      ``256KiB`` and ``7d``
+toml_lines      the line of each key
+problems        what is wrong with a file, line by line
+explain_errors  pydantic's errors in words
+tables          validates a file table by table
+config_checks   what must hold between tables, and with the file system
+files           readable, secret, made by development
+config          ``load_config``: a checked and resolved file
+certificates    is this certificate file usable
+development     certificates and a user for a first try on loopback
+assembly        policies found, built and put into a chain
+logging         one line per event
+exit_code       how the process ends
+broker          the service that listens
+"""

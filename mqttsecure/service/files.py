@@ -1,0 +1,59 @@
+# -*- test-case-name: tests.service.test_files -*-
+"""Files that the configuration names: are they there, readable, and secret where they must be."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+__all__ = ["DEVELOPMENT_FILES", "is_development_file", "secret_problem", "unreadable_problem"]
+
+DEVELOPMENT_FILES: Final = {
+    "ca_certificate": "ca.pem",
+    "ca_key": "ca.key",
+    "server_certificate": "server.pem",
+    "server_key": "server.key",
+    "client_certificate": "alice.pem",
+    "client_key": "alice.key",
+    "users": "users",
+    "password": "alice.password",
+}
+"""What ``[development] generate`` makes in its folder, by what it is."""
+
+
+def is_development_file(file: Path, directory: Path | None) -> bool:
+    """Whether ``file`` is one that is made in the development folder ``directory``."""
+    if directory is None or file.name not in DEVELOPMENT_FILES.values():
+        return False
+    return Path(os.path.normpath(file.parent)) == Path(os.path.normpath(directory))
+
+
+def unreadable_problem(file: Path) -> str | None:
+    """What keeps ``file`` from being read, with the mend; None where nothing does."""
+    try:
+        with file.open("rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return f"{file} is not a regular file"
+            if not stream.read(1):
+                return f"{file} is empty"
+    except FileNotFoundError:
+        return f"{file} does not exist; make it, or mend the name (paths are relative to the file that names them)"
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}; check its owner and mode"
+    return None
+
+
+def secret_problem(file: Path) -> str | None:
+    """The same for a file with a secret, which nobody but its owner and group may read, and only its owner write."""
+    problem = unreadable_problem(file)
+    if problem is not None:
+        return problem
+    mode = stat.S_IMODE(file.stat().st_mode)
+    # The group may read: that is how Debian hands out keys (ssl-cert) and systemd credentials.
+    if mode & 0o007:
+        return f"{file} can be read by others (mode {mode:04o}); run: chmod 600 {file}"
+    if mode & 0o020:
+        return f"{file} can be changed by its group (mode {mode:04o}); run: chmod 600 {file}"
+    return None
