@@ -1,0 +1,15 @@
+"""The policy chain, the broker's policy decision point.
+
+chain         the ordered chain of policies and its answer to one request
+fold          how the policies' decisions become one verdict
+identity      principals, their aliases, and who a client is after AUTHENTICATE
+obligations   what a decision may demand, and which demand wins
+breaker       keeps a failing policy from being asked over and over
+counters      what the chain counts
+review        what can be said of a chain before it runs: faults, and who can permit what
+registry      finds the policies that are installed, strictly
+environment   what a policy may ask of the broker around it
+secrets       reads files that only the broker may read
+workers       the bounded threads for work that would block the reactor
+builtin       the policies that come with the broker
+"""

@@ -1,0 +1,195 @@
+# -*- test-case-name: tests.policy.test_chain -*-
+"""The policy chain: the one place where anything is permitted.
+
+The policies stand in the order of the configuration, and are asked in that order at every stage
+(:mod:`mqttsecure.policy.fold` has the rules). A chain never changes; a reload makes a new one with a higher version.
+
+Attributes that a policy decides are written into ``request.connection.attributes`` as soon as it has answered, so that
+the policies after it see them. A request with the purpose EXPLAIN or TEST must therefore bring facts of its own; with
+RECHECK and SHADOW the chain itself works on a copy.
+
+This module is on the path of each message whose decision is not cached.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from mqttsecure.core.decisions import (
+    ConnectionFacts,
+    Effect,
+    Pending,
+    Request,
+    Role,
+    Stage,
+    Verdict,
+)
+from mqttsecure.interfaces import IConnectionObserver
+from mqttsecure.policy.binding import PolicyBinding
+from mqttsecure.policy.breaker import CircuitBreaker
+from mqttsecure.policy.counters import ChainCounters, PolicyCounters
+from mqttsecure.policy.fold import Fold
+from mqttsecure.policy.identity import Aliases
+from mqttsecure.policy.review import Bypass, TableRow, problems, table
+from mqttsecure.policy.step import FoldContext, Step, decision_ids
+
+__all__ = ["PolicyBinding", "PolicyChain"]
+
+
+class PolicyChain:
+    """All policies of the broker, in order.
+
+    Attributes:
+        version: of the policy; verdicts of another version are not to be used.
+        counters: what was decided so far.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        bindings: Sequence[PolicyBinding],
+        *,
+        clock: IReactorTime,
+        listeners: Sequence[str],
+        version: int = 1,
+        aliases: Mapping[str, str] | None = None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """
+        Args:
+            bindings: the policies in the order of the configuration.
+            clock: for time-outs and circuit breakers.
+            listeners: the names of all listeners.
+            version: of the policy.
+            aliases: which principals are which others, both as ``authority:name``.
+            random_bytes: makes decision ids of this chain differ from those of any other.
+        """
+        self.version = version
+        self.counters = ChainCounters(policies={each.id: PolicyCounters() for each in bindings})
+        self._bindings = tuple(bindings)
+        self._listeners = tuple(listeners)
+        self._aliases = Aliases(aliases)
+        self._context = FoldContext(
+            clock, version, self.counters, self._aliases, decision_ids(random_bytes), PolicyChain._log
+        )
+        self._breakers = [CircuitBreaker(clock.seconds) for _ in bindings]
+        self._steps: dict[str, dict[Stage, tuple[Step, ...]]] = {name: {} for name in listeners}
+        for stage in Stage:
+            steps = [self._step(stage, *each) for each in zip(bindings, self._breakers, strict=True)]
+            for name in listeners:
+                self._steps[name][stage] = tuple(
+                    step for binding, step in zip(bindings, steps, strict=True) if step and name in binding.on
+                )
+        self._observers = {
+            name: tuple(
+                (each.id, each.policy)
+                for each in bindings
+                if name in each.on and IConnectionObserver.providedBy(each.policy)
+            )
+            for name in listeners
+        }
+
+    def _step(self, stage: Stage, binding: PolicyBinding, breaker: CircuitBreaker) -> Step | None:
+        """What the fold needs of one policy at ``stage``; None where it is not asked."""
+        role = binding.factory.stages.get(stage)
+        if role is None:
+            return None
+        return Step(
+            id=binding.id,
+            decide=binding.policy.decide,
+            grants=role is Role.GRANTS,
+            final=stage in binding.final,
+            required=stage in binding.required,
+            timeout=binding.timeout,
+            attributes=dict(binding.factory.attributes),
+            source=binding.source,
+            breaker=breaker,
+            counters=self.counters.policies[binding.id],
+        )
+
+    def decide(self, request: Request) -> Verdict | Pending:
+        """Fold the decisions of the policies that stand on the request's listener at its stage.
+
+        Never raises, and never permits because of something unknown: no policy, no listener of that name, or a
+        policy that does anything but what it may, is a DENY.
+        """
+        stages = self._steps.get(request.connection.listener)
+        if stages is None:
+            return self._unknown_listener(request)
+        return Fold(self._context, stages[request.stage], request).start()
+
+    def _unknown_listener(self, request: Request) -> Verdict:
+        return Verdict(
+            Effect.DENY,
+            request.stage,
+            text=f"this policy knows no listener {request.connection.listener!r}",
+            policy_version=self.version,
+            decision_id=next(self._context.decision_ids),
+        )
+
+    # Observers
+
+    def connection_opened(self, connection: ConnectionFacts) -> None:
+        """Tell the observing policies of the connection's listener that ACCEPT has permitted it."""
+        for policy_id, policy in self._observers.get(connection.listener, ()):
+            self._tell(policy_id, policy.connection_opened, connection)
+
+    def connection_authenticated(self, connection: ConnectionFacts) -> None:
+        """Tell them that CONNACK with success is about to be sent."""
+        for policy_id, policy in self._observers.get(connection.listener, ()):
+            self._tell(policy_id, policy.connection_authenticated, connection)
+
+    def connection_closed(self, connection: ConnectionFacts) -> None:
+        """Tell them that it has ended."""
+        for policy_id, policy in self._observers.get(connection.listener, ()):
+            self._tell(policy_id, policy.connection_closed, connection)
+
+    def _tell(self, policy_id: str, method: Callable[[ConnectionFacts], object], connection: ConnectionFacts) -> None:
+        try:
+            method(connection)
+        except (Exception, SystemExit):
+            # The others must hear of it all the same, or their counts go wrong.
+            self.counters.observer_failures += 1
+            self.counters.policies[policy_id].observer_failures += 1
+            self._log.failure("policy {policy} failed to take note of a connection", policy=policy_id)
+
+    # What can be said of it
+
+    @property
+    def bindings(self) -> tuple[PolicyBinding, ...]:
+        """The policies in order."""
+        return self._bindings
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the policies want said at the start (their optional ``warnings``)."""
+        return tuple(
+            f"{each.where}: {text}" for each in self._bindings for text in getattr(each.policy, "warnings", ())
+        )
+
+    @property
+    def authentication_methods(self) -> frozenset[str]:
+        """The Authentication Methods that some policy can carry out (their optional ``authentication_methods``)."""
+        return frozenset(
+            method
+            for each in self._bindings
+            if Stage.AUTHENTICATE in each.factory.stages
+            for method in getattr(each.policy, "authentication_methods", ())
+        )
+
+    def check(self) -> list[str]:
+        """The problems for which this chain must not be used, each with its mend; empty if there are none."""
+        return problems(self._bindings, self._listeners) + self._aliases.problems
+
+    def table(self) -> list[TableRow]:
+        """Listener by stage: who can permit, who can deny, and whom a ``final`` bypasses."""
+        return table(self._bindings, self._listeners)
+
+    def bypassed(self) -> list[Bypass]:
+        """Every ``final`` that keeps later policies from being asked."""
+        return [bypass for row in self.table() for bypass in row.bypasses]
