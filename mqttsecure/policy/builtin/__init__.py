@@ -1,0 +1,22 @@
+"""The built-in policies, each a plugin like any other.
+
+factory              finds the built-in factories without importing what they need
+options              what all option models share; rates and other small notations
+networks             address prefixes and the longest one that holds an address
+token_bucket         rate limits: one bucket, a bounded table of them, the meters of the hot path
+certificates         what a client certificate says of its owner
+revocation           certificate revocation lists
+password_hash        password hashes and the files that hold them
+rules                the rule language
+rule_index           the rules that concern one connection, compiled
+
+ip_allowlist         ACCEPT
+connection_limit     ACCEPT
+tls_requirements     HANDSHAKE
+client_id            CONNECT, AUTHENTICATE
+password_file        AUTHENTICATE
+client_certificate   AUTHENTICATE
+anonymous            AUTHENTICATE
+topic_acl            PUBLISH, SUBSCRIBE, DELIVER
+rate_limit           PUBLISH, DELIVER
+"""

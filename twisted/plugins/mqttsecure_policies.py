@@ -1,0 +1,14 @@
+# -*- test-case-name: tests.policy.builtin.test_factory -*-
+"""The built-in policies, shown to the plugin loader."""
+
+from mqttsecure.policy.builtin.factory import BuiltinFactory
+
+ip_allowlist = BuiltinFactory("ip-allowlist", "ip_allowlist:IpAllowlistFactory")
+connection_limit = BuiltinFactory("connection-limit", "connection_limit:ConnectionLimitFactory")
+tls_requirements = BuiltinFactory("tls-requirements", "tls_requirements:TlsRequirementsFactory")
+client_id = BuiltinFactory("client-id", "client_id:ClientIdFactory")
+password_file = BuiltinFactory("password-file", "password_file:PasswordFilePolicyFactory")
+client_certificate = BuiltinFactory("client-certificate", "client_certificate:ClientCertificateFactory")
+anonymous = BuiltinFactory("anonymous", "anonymous:AnonymousFactory")
+topic_acl = BuiltinFactory("topic-acl", "topic_acl:TopicAclFactory")
+rate_limit = BuiltinFactory("rate-limit", "rate_limit:RateLimitFactory")
