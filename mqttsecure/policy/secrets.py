@@ -1,0 +1,58 @@
+# -*- test-case-name: tests.policy.test_secrets -*-
+"""Reads files that hold secrets, and refuses those that others could have read or written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from mqttsecure.errors import ConfigError
+
+__all__ = ["MAXIMUM_SECRET_BYTES", "check_private", "read_secret"]
+
+MAXIMUM_SECRET_BYTES: Final = 64 * 1024 * 1024
+"""Of one file: half a million users fit, a mistaken path to a disk image does not."""
+
+_FORBIDDEN: Final = stat.S_IRWXO | stat.S_IWGRP
+"""What others must not do. The group may read: root:mqtt 0640 is how a service user gets at a file it cannot change."""
+
+
+def check_private(path: Path) -> None:
+    """Refuse a secret that others can get at.
+
+    Raises:
+        ConfigError: it is missing, not a regular file, or its mode lets others read or write it.
+    """
+    read_secret(path, 0)
+
+
+def read_secret(path: Path, maximum: int = MAXIMUM_SECRET_BYTES) -> bytes:
+    """The bytes of a secret file; what is checked and what is read is the same open file.
+
+    Args:
+        path: of the file.
+        maximum: bytes; a larger file is refused. With 0 nothing is read.
+
+    Raises:
+        ConfigError: as :func:`check_private`, or the file is too large.
+    """
+    try:
+        # Non-blocking, so that a FIFO put in its place cannot hang the start.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{path}: is not a regular file")
+        if status.st_mode & _FORBIDDEN:
+            mode = stat.S_IMODE(status.st_mode)
+            raise ConfigError(f"{path}: others can read or change it (mode {mode:04o}); run: chmod 600 {path}")
+        if maximum == 0:
+            return b""
+        content = file.read(maximum + 1)
+    if len(content) > maximum:
+        raise ConfigError(f"{path}: is larger than {maximum} bytes; is it the right file?")
+    return content
