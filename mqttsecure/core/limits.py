@@ -16,7 +16,7 @@ class Limits:
     """Maximum Packet Size announced and enforced: telemetry is far smaller, firmware belongs on HTTPS."""
 
     connect_packet_size: int = 64 * 1024
-    """The same before authentication: Client Identifier, will and a long token fit; 10,000 strangers cost 640 MB at most."""
+    """The same before authentication: Client Identifier, will and a long token fit. 10,000 strangers: 640 MB."""
 
     receive_maximum: int = 1000
     """Unacknowledged QoS 1 and 2 messages taken from one client (Receive Maximum of MQTT 5.0)."""
@@ -31,7 +31,7 @@ class Limits:
     """The longest Keep Alive; a longer one, and 0, are lowered to it so that a dead peer is noticed within the hour."""
 
     maximum_session_expiry: int = 7 * 24 * 3600
-    """How long Session State outlives its connection at most: a device that was off for a long weekend comes back to it."""
+    """How long Session State outlives its connection at most: a device off for a long weekend finds it."""
 
     maximum_subscriptions: int = 1000
     """Subscriptions of one session."""
@@ -42,17 +42,20 @@ class Limits:
     maximum_topic_bytes: int = 4096
     """Length of a Topic Name or Topic Filter in UTF-8."""
 
-    maximum_queued_messages: int = 1000
-    """Messages waiting in one session for a client that is away or slow."""
+    maximum_queued_messages: int = 100_000
+    """Messages waiting in one session for a client that is away or slow; the byte budget usually binds first."""
 
     maximum_queued_bytes: int = 8 * 1024 * 1024
-    """The same in bytes."""
+    """The same in bytes, each message with its overhead."""
+
+    maximum_queued_bytes_total: int = 256 * 1024 * 1024
+    """The same of all sessions together: a quarter of a small machine's memory."""
 
     outbox_bytes: int = 1024 * 1024
     """Bytes written for one connection and not yet taken by the network, transport and TLS buffers included."""
 
     pending_bytes: int = 64 * 1024
-    """Bytes that may arrive while a connection waits for a verdict: what TLS had already read when reading was paused."""
+    """Bytes that may arrive while a connection waits for a verdict: what TLS had read already."""
 
     maximum_sessions: int = 100_000
     """Sessions in all, online or stored."""

@@ -1,0 +1,88 @@
+# -*- test-case-name: tests.core.test_acknowledging -*-
+"""The acknowledgement flows of QoS 1 and 2 (v5.0 section 4.3)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mqttsecure.core.connection import Connection
+from mqttsecure.core.delivery import Deliveries
+from mqttsecure.core.session import Delivery, Session
+from mqttsecure.core.state import BrokerState
+from mqttsecure.errors import ProtocolError
+from mqttsecure.wire.constants import ReasonCode
+from mqttsecure.wire.packets import Puback, Pubcomp, Pubrec, Pubrel
+
+__all__ = ["Acknowledging"]
+
+_MISSING: Final = object()
+
+
+class Acknowledging:
+    """Handles PUBACK, PUBREC, PUBREL and PUBCOMP."""
+
+    def __init__(self, state: BrokerState, deliveries: Deliveries) -> None:
+        self._state = state
+        self._deliveries = deliveries
+
+    def handle_puback(self, connection: Connection, packet: Puback, now: float) -> None:
+        """A QoS 1 message has arrived, or was refused: either way it is settled."""
+        session = connection.session
+        if session is None:
+            return
+        delivery = _in_flight(session, packet.packet_id)
+        if delivery is _MISSING:
+            return
+        if delivery is None or delivery[1] != 1:  # type: ignore[index]  # not the sentinel, so a Delivery
+            raise ProtocolError("PUBACK for a message of QoS 2")
+        del session.inflight[packet.packet_id]
+        self._deliveries.settled(session, connection, now)
+
+    def handle_pubrec(self, connection: Connection, packet: Pubrec, now: float) -> None:
+        """A QoS 2 message has arrived: let it be released, v5.0 [MQTT-4.3.3-4]."""
+        session = connection.session
+        if session is None:
+            return
+        delivery = _in_flight(session, packet.packet_id)
+        if delivery is _MISSING:
+            code = int(ReasonCode.PACKET_IDENTIFIER_NOT_FOUND) if connection.five else 0
+            self._state.send_packet(connection, Pubrel(packet.packet_id, code), now)
+            return
+        if delivery is not None and delivery[1] != 2:  # type: ignore[index]  # not the sentinel, so a Delivery
+            raise ProtocolError("PUBREC for a message of QoS 1")
+        if packet.reason_code >= 0x80:
+            del session.inflight[packet.packet_id]  # v5.0 section 4.3.3: refused, so over
+            self._deliveries.settled(session, connection, now)
+            return
+        session.inflight[packet.packet_id] = None
+        self._state.send_packet(connection, Pubrel(packet.packet_id), now)
+
+    def handle_pubcomp(self, connection: Connection, packet: Pubcomp, now: float) -> None:
+        """A QoS 2 message is settled."""
+        session = connection.session
+        if session is None:
+            return
+        delivery = _in_flight(session, packet.packet_id)
+        if delivery is _MISSING:
+            return
+        if delivery is not None:
+            raise ProtocolError("PUBCOMP before PUBREC")
+        del session.inflight[packet.packet_id]
+        self._deliveries.settled(session, connection, now)
+
+    def handle_pubrel(self, connection: Connection, packet: Pubrel, now: float) -> None:
+        """The sender of a QoS 2 message lets go of its Packet Identifier, v5.0 [MQTT-4.3.3-11]."""
+        session = connection.session
+        if session is None:
+            return
+        known = session.incoming is not None and packet.packet_id in session.incoming
+        if known and session.incoming is not None:
+            session.incoming.discard(packet.packet_id)
+            if not session.incoming:
+                session.incoming = None
+        code = 0 if known or not connection.five else int(ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
+        self._state.send_packet(connection, Pubcomp(packet.packet_id, code), now)
+
+
+def _in_flight(session: Session, packet_id: int) -> Delivery | object | None:
+    return session.inflight.get(packet_id, _MISSING)

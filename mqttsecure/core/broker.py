@@ -1,0 +1,195 @@
+# -*- test-case-name: tests.core.test_broker -*-
+"""The broker, without input, output or clock: fed with bytes and verdicts, drained of bytes and events.
+
+The adapter calls :meth:`BrokerCore.receive_bytes`, :meth:`BrokerCore.connection_lost`, :meth:`BrokerCore.verdict`,
+:meth:`BrokerCore.drained` and :meth:`BrokerCore.expire`; after each it looks at ``touched`` (outboxes to write,
+connections to close, reading to pause), at ``events``, and at :meth:`BrokerCore.next_deadline`.
+Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from mqttsecure.core.acknowledging import Acknowledging
+from mqttsecure.core.connecting import Connecting
+from mqttsecure.core.connection import Connection
+from mqttsecure.core.decisions import ConnectionFacts, Decide, Pending, Verdict
+from mqttsecure.core.delivery import Deliveries
+from mqttsecure.core.events import Event
+from mqttsecure.core.inbound import Inbound
+from mqttsecure.core.limits import Limits
+from mqttsecure.core.model import Message
+from mqttsecure.core.publishing import Publishing
+from mqttsecure.core.sessions import Sessions
+from mqttsecure.core.state import BrokerState, Counters
+from mqttsecure.core.subscribing import Subscribing
+from mqttsecure.core.will import Wills
+from mqttsecure.errors import ProtocolError
+from mqttsecure.wire.constants import ReasonCode
+from mqttsecure.wire.packets import Disconnect, Pingreq, Publish
+
+__all__ = ["BrokerCore"]
+
+_PINGRESP = b"\xd0\x00"
+
+
+class BrokerCore:
+    """One broker.
+
+    Args:
+        limits: every bound.
+        decide: the policy chain's ``decide``. Whoever wraps it sets ``listener`` of each :class:`Pending` so that
+            :meth:`verdict` gets called.
+        random_bytes: ``random_bytes(n)`` gives n unpredictable bytes.
+        acknowledge_denied: the listeners that acknowledge a denied PUBLISH of MQTT 3.x in place of closing.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        decide: Decide,
+        random_bytes: Callable[[int], bytes],
+        acknowledge_denied: Iterable[str] = (),
+    ) -> None:
+        state = self.state = BrokerState(limits, decide, random_bytes)
+        state.acknowledge_denied = frozenset(acknowledge_denied)
+        self._deliveries = Deliveries(state)
+        self._publishing = Publishing(state, self._deliveries)
+        self._wills = Wills(state, self._publishing)
+        self._sessions = Sessions(state, self._deliveries, self._wills)
+        self._connecting = Connecting(state, self._sessions)
+        self._subscribing = Subscribing(state, self._deliveries)
+        acknowledging = Acknowledging(state, self._deliveries)
+        state.detach = self._sessions.detach
+        self.handle_connect = self._connecting.handle_connect
+        self.handle_auth = self._connecting.handle_auth
+        self.handle_subscribe = self._subscribing.handle_subscribe
+        self.handle_unsubscribe = self._subscribing.handle_unsubscribe
+        self.handle_puback = acknowledging.handle_puback
+        self.handle_pubrec = acknowledging.handle_pubrec
+        self.handle_pubrel = acknowledging.handle_pubrel
+        self.handle_pubcomp = acknowledging.handle_pubcomp
+        self._inbound = Inbound(state, self._publishing, self._deliveries, self)
+
+    # -- what the adapter calls ----------------------------------------------------------------------------------
+
+    def connection_made(self, facts: ConnectionFacts) -> Connection:
+        """A connection was accepted; ``facts`` has what is known. Its CONNECT is due within the connect time-out."""
+        connection = Connection(facts, self.state.limits.connect_packet_size)
+        self.state.connections.add(connection)
+        due = facts.accepted_at + self.state.limits.connect_timeout
+        self.state.deadlines.at(due, lambda now: self._check_introduced(connection, now))
+        return connection
+
+    def receive_bytes(self, connection: Connection, data: bytes, now: float) -> None:
+        """The network brought ``data``."""
+        if connection.is_open:
+            self._inbound.receive(connection, data, now)
+
+    def connection_lost(self, connection: Connection, now: float) -> None:
+        """The network connection is gone; harmless when the core had closed it."""
+        self.state.lost(connection, now)
+
+    def verdict(self, pending: Pending, verdict: Verdict, now: float) -> None:
+        """A verdict that was pending has come."""
+        resume, pending.resume = pending.resume, None
+        if resume is not None:
+            resume(verdict, now)
+        self._release(now)
+
+    def drained(self, connection: Connection, now: float) -> None:
+        """The network has taken what was written; send what waits."""
+        session = connection.session
+        if session is not None:
+            if session.queue is not None or session.unsent is not None:
+                self._deliveries.drain(session, now)
+            elif connection.replays:
+                self._deliveries.replay(connection, now)
+
+    def close(self, connection: Connection, reason_code: int, text: str, now: float) -> None:
+        """End a connection from outside the core."""
+        self.state.close(connection, reason_code, text, now)
+
+    def next_deadline(self) -> float | None:
+        """When to call :meth:`expire`, None for never."""
+        return self.state.deadlines.next()
+
+    def expire(self, now: float) -> None:
+        """Do what is due: Keep Alive, delayed wills, expiring sessions, the end of pauses."""
+        self.state.deadlines.expire(now)
+        self._release(now)
+
+    def publish(self, topic: str, payload: bytes, now: float, *, retain: bool = False) -> None:
+        """Publish as the broker itself, through the same delivery path and DELIVER decisions as all else."""
+        message = Message(topic, payload, 0, retain, self.state.broker_envelope)
+        if not retain or self._publishing.retain(message):
+            self._publishing.distribute(message, None, now)
+
+    def shut_down(self, now: float) -> None:
+        """Say 0x8B to everyone and close; sessions are kept and wills are not sent, since the broker is what leaves."""
+        for connection in list(self.state.connections):
+            self.state.close(connection, ReasonCode.SERVER_SHUTTING_DOWN, "the broker shuts down", now, will=False)
+
+    @property
+    def touched(self) -> list[Connection]:
+        """Connections to look at; the adapter takes the list by :meth:`take_touched`."""
+        return self.state.touched
+
+    def take_touched(self) -> list[Connection]:
+        """The connections to look at, each once; the list starts anew."""
+        touched, self.state.touched = self.state.touched, []
+        for connection in touched:
+            connection.touched = False
+        return touched
+
+    def take_events(self) -> list[Event]:
+        """What happened since the last call."""
+        events, self.state.events = self.state.events, []
+        return events
+
+    @property
+    def counters(self) -> Counters:
+        return self.state.counters
+
+    def observe_authenticated(self, observer: Callable[[ConnectionFacts], None]) -> None:
+        """Have ``observer`` called with the facts of each connection that gets CONNACK with success."""
+        self._connecting.on_authenticated = observer
+
+    # -- packets -------------------------------------------------------------------------------------------------
+
+    def handle_publish(self, connection: Connection, packet: Publish, now: float) -> None:
+        self._publishing.receive(connection, packet, now)
+
+    def handle_pingreq(self, connection: Connection, packet: Pingreq, now: float) -> None:
+        self.state.send(connection, _PINGRESP, now)
+
+    def handle_disconnect(self, connection: Connection, packet: Disconnect, now: float) -> None:
+        """The client says goodbye; with 0x04 its will is sent all the same (v5.0 section 3.14.2.1)."""
+        session = connection.session
+        expiry = packet.properties.get("session_expiry_interval")
+        if expiry is not None and session is not None and connection.connect is not None:
+            if expiry and not connection.connect.properties.get("session_expiry_interval", 0):
+                raise ProtocolError("a Session Expiry Interval after one of 0")  # v5.0 section 3.14.2.2.2
+            if session.owner.shared:
+                session.expiry = float(min(expiry, self.state.limits.maximum_session_expiry))
+        if packet.reason_code == ReasonCode.SUCCESS:
+            connection.will = None  # v5.0 [MQTT-3.14.4-3]
+        connection.by_peer = True
+        self.state.end(connection, 0, "disconnected", now)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _release(self, now: float) -> None:
+        while self.state.released:
+            released, self.state.released = self.state.released, []
+            for connection in released:
+                self._inbound.go_on(connection, now)
+
+    def _check_introduced(self, connection: Connection, now: float) -> float | None:
+        if not connection.is_open or connection.is_connected:
+            return None
+        if connection.pending is not None:
+            return now + 1.0  # the chain thinks; its own time-outs bound that
+        self.state.close(connection, ReasonCode.KEEP_ALIVE_TIMEOUT, "no whole CONNECT in time", now)
+        return None

@@ -1,0 +1,161 @@
+# -*- test-case-name: tests.core.test_connection -*-
+"""One Network Connection as the core sees it: its state, what it may send next, its buffers and Topic Aliases.
+
+On the path of each message: a plain slots class whose fields the hot path reads directly.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Final
+
+from mqttsecure.core.decisions import CapKeepAlive, CapSessionExpiry, ConnectionFacts, Pending
+from mqttsecure.wire.constants import PacketType
+
+if TYPE_CHECKING:
+    from mqttsecure.core.model import Envelope
+    from mqttsecure.core.publishing import Route
+    from mqttsecure.core.session import Session
+    from mqttsecure.wire.packets import Connect, Will
+
+__all__ = ["HANDLERS", "Connection", "State"]
+
+
+class State(enum.Enum):
+    """Where a Network Connection is in its life."""
+
+    AWAITING_CONNECT = "awaiting CONNECT"
+    AUTHENTICATING = "authenticating"
+    CONNECTED = "connected"
+    REAUTHENTICATING = "re-authenticating"
+    CLOSED = "closed"
+
+
+_WHILE_CONNECTED: Final = {
+    PacketType.PUBLISH: "handle_publish",
+    PacketType.PUBACK: "handle_puback",
+    PacketType.PUBREC: "handle_pubrec",
+    PacketType.PUBREL: "handle_pubrel",
+    PacketType.PUBCOMP: "handle_pubcomp",
+    PacketType.SUBSCRIBE: "handle_subscribe",
+    PacketType.UNSUBSCRIBE: "handle_unsubscribe",
+    PacketType.PINGREQ: "handle_pingreq",
+    PacketType.DISCONNECT: "handle_disconnect",
+    PacketType.AUTH: "handle_auth",
+}
+
+HANDLERS: Final[dict[tuple[State, PacketType], str]] = {
+    (State.AWAITING_CONNECT, PacketType.CONNECT): "handle_connect",
+    (State.AUTHENTICATING, PacketType.AUTH): "handle_auth",
+    (State.AUTHENTICATING, PacketType.DISCONNECT): "handle_disconnect",
+    **{(State.CONNECTED, packet_type): handler for packet_type, handler in _WHILE_CONNECTED.items()},
+    **{(State.REAUTHENTICATING, packet_type): handler for packet_type, handler in _WHILE_CONNECTED.items()},
+}
+"""Which packet is legal in which state, and what it leads to; a pair that is missing is a Protocol Error."""
+
+
+class Connection:
+    """State of one Network Connection.
+
+    The adapter reads ``outbox``, ``closing``, ``reading`` and writes ``adapter`` and ``writable``; all else is the
+    core's. ``keep_alive`` is the time in seconds without a packet after which the peer counts as gone, 0 before
+    CONNECT. ``send_quota`` is how many more QoS 1 and 2 messages may be on their way to the client.
+    """
+
+    __slots__ = (
+        "adapter",
+        "aliases_in",
+        "aliases_out",
+        "aliases_out_maximum",
+        "authentication_method",
+        "by_peer",
+        "caps",
+        "close_reason",
+        "close_text",
+        "closing",
+        "connect",
+        "envelope",
+        "exchange",
+        "facts",
+        "five",
+        "keep_alive",
+        "last_packet",
+        "maximum_packet_size",
+        "needed",
+        "outbox",
+        "outbox_bytes",
+        "packets_received",
+        "partial",
+        "partial_bytes",
+        "paused_until",
+        "peer_maximum_packet_size",
+        "pending",
+        "problem_information",
+        "reading",
+        "replays",
+        "routes",
+        "routes_count",
+        "routes_q0",
+        "routes_q1",
+        "send_quota",
+        "send_quota_maximum",
+        "session",
+        "state",
+        "touched",
+        "will",
+        "writable",
+    )
+
+    def __init__(self, facts: ConnectionFacts, maximum_packet_size: int) -> None:
+        self.facts = facts
+        self.state = State.AWAITING_CONNECT
+        self.five = False
+        self.session: Session | None = None
+        self.adapter: Any = None
+        # Outgoing.
+        self.outbox: list[bytes] = []
+        self.outbox_bytes = 0
+        self.touched = False
+        self.writable = True
+        self.closing = False
+        self.close_reason = 0
+        self.close_text = ""
+        self.by_peer = False
+        self.peer_maximum_packet_size = 0xFFFFFFFF
+        self.send_quota = 0
+        self.send_quota_maximum = 0
+        self.aliases_out: dict[str, int] | None = None
+        self.aliases_out_maximum = 0
+        self.replays: Any = None
+        self.problem_information = True
+        # Incoming.
+        self.maximum_packet_size = maximum_packet_size
+        self.partial: list[bytes] | None = None
+        self.partial_bytes = 0
+        self.needed = 0
+        self.reading = True
+        self.paused_until = 0.0
+        self.pending: Pending | None = None
+        self.aliases_in: dict[int, str] | None = None
+        self.keep_alive = 0.0
+        self.last_packet = facts.accepted_at
+        self.packets_received = 0
+        self.connect: Connect | None = None
+        self.caps: tuple[CapKeepAlive | CapSessionExpiry, ...] = ()
+        self.will: Will | None = None
+        self.authentication_method: str | None = None
+        self.exchange: dict[str, Any] | None = None
+        # Decisions remembered for this connection, by Topic Name in UTF-8 with its length bytes.
+        self.routes_q0: dict[bytes, Route] = {}
+        self.routes_q1: dict[bytes, Route] = {}
+        self.routes: dict[tuple[str, int, bool], Route] = {}
+        self.routes_count = 0
+        self.envelope: Envelope | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.state is not State.CLOSED
+
+    @property
+    def is_connected(self) -> bool:
+        return self.state is State.CONNECTED or self.state is State.REAUTHENTICATING

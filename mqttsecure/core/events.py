@@ -1,0 +1,49 @@
+# -*- test-case-name: tests.core.test_events -*-
+"""What the core tells the outside, as values, for the log and the audit. Never a payload or a password."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mqttsecure.core.decisions import ConnectionFacts, Request, Verdict
+
+__all__ = ["Connected", "Denied", "Disconnected", "Dropped", "Event"]
+
+
+@dataclass(slots=True, frozen=True)
+class Connected:
+    """CONNACK with success was sent."""
+
+    facts: ConnectionFacts
+    session_present: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Denied:
+    """The chain said no."""
+
+    request: Request
+    verdict: Verdict
+
+
+@dataclass(slots=True, frozen=True)
+class Disconnected:
+    """A Network Connection that had sent a CONNECT, or tried to, is over. ``reason_code`` 0 is a normal end."""
+
+    facts: ConnectionFacts
+    reason_code: int
+    text: str
+    by_peer: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Dropped:
+    """A message was not kept for a client: its queue or outbox is full, or it is too large for it."""
+
+    client_id: str
+    topic: str
+    why: str
+
+
+Event: TypeAlias = Connected | Denied | Disconnected | Dropped

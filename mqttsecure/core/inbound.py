@@ -1,0 +1,333 @@
+# -*- test-case-name: tests.core.test_inbound -*-
+"""From bytes to packets to what they do: the frame loop.
+
+On the path of each message. Whole reads are worked off in one go; PUBLISH packets whose route is settled and PUBACK
+packets are handled here on the bytes themselves, all else is decoded and dispatched by the state table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from mqttsecure.core.connection import HANDLERS, Connection, State
+from mqttsecure.core.decisions import Effect
+from mqttsecure.core.delivery import Deliveries
+from mqttsecure.core.model import Message
+from mqttsecure.core.publishing import Publishing, Route
+from mqttsecure.core.state import BrokerState
+from mqttsecure.errors import MalformedPacket, MqttError, PacketTooLarge, ProtocolError
+from mqttsecure.wire.constants import PacketType, ReasonCode
+from mqttsecure.wire.decoder import decode_packet
+from mqttsecure.wire.encoder import encode_remaining_length
+
+__all__ = ["Inbound"]
+
+_NEED_MORE: Final = -1
+_PUBACK_OK: Final = b"\x40\x02"
+_PUBACK_NO_SUBSCRIBERS: Final = b"\x40\x03"
+
+_FLAGS_OF_TYPE: Final = {
+    PacketType.PUBREL: 0x02,
+    PacketType.SUBSCRIBE: 0x02,
+    PacketType.UNSUBSCRIBE: 0x02,
+}
+"""The flags that a fixed header must carry (v5.0 section 2.1.3), 0 for all others but PUBLISH."""
+
+
+class Inbound:
+    """Feeds connections' bytes to the handlers of ``broker``, an object with the methods named in HANDLERS."""
+
+    def __init__(self, state: BrokerState, publishing: Publishing, deliveries: Deliveries, broker: object) -> None:
+        self._state = state
+        self._publishing = publishing
+        self._deliveries = deliveries
+        self._handlers: dict[tuple[State, int], Callable[[Connection, Any, float], None]] = {
+            (state_of, int(packet_type)): getattr(broker, name) for (state_of, packet_type), name in HANDLERS.items()
+        }
+
+    def receive(self, connection: Connection, data: bytes, now: float) -> None:
+        """Take in what the network brought."""
+        self._state.counters.bytes_received += len(data)
+        if connection.partial is not None:
+            connection.partial.append(data)
+            connection.partial_bytes += len(data)
+            if connection.pending is not None or connection.paused_until:
+                self._check_held(connection, now)
+                return
+            if connection.partial_bytes < connection.needed:
+                return  # joined only when whole: linear time, however small the pieces
+            data = b"".join(connection.partial)
+            connection.partial = None
+            connection.partial_bytes = 0
+        elif connection.pending is not None or connection.paused_until:
+            self._hold(connection, data, 0)
+            return
+        self._parse(connection, data, now)
+
+    def go_on(self, connection: Connection, now: float) -> None:
+        """Read on after a verdict has come or a pause is over."""
+        if connection.pending is not None or connection.paused_until or connection.state is State.CLOSED:
+            return
+        connection.reading = True
+        connection.last_packet = now  # Keep Alive stood still meanwhile
+        self._state.touch(connection)
+        if connection.partial is not None:
+            data = b"".join(connection.partial)
+            connection.partial = None
+            connection.partial_bytes = 0
+            self._parse(connection, data, now)
+
+    def _hold(self, connection: Connection, rest: bytes, needed: int) -> None:
+        if rest:
+            connection.partial = [rest]
+            connection.partial_bytes = len(rest)
+            connection.needed = needed
+
+    def _check_held(self, connection: Connection, now: float) -> None:
+        """Reading is paused, yet TLS may deliver what it had read; more than that is not for us to keep."""
+        limits = self._state.limits
+        if connection.partial_bytes > limits.pending_bytes * 2 + connection.maximum_packet_size:
+            self._state.close(connection, ReasonCode.QUOTA_EXCEEDED, "sent too much while it had to wait", now)
+
+    def _parse(self, connection: Connection, data: bytes, now: float) -> None:
+        position = 0
+        try:
+            while position < len(data):
+                following = self._frame(connection, data, position, now)
+                if following == _NEED_MORE:
+                    break
+                position = following
+                connection.packets_received += 1
+                if connection.pending is not None or connection.paused_until or connection.state is State.CLOSED:
+                    break
+        except MqttError as error:
+            self._fault(connection, error, now)
+        if connection.state is State.CLOSED:
+            return
+        if position:
+            connection.last_packet = now
+        if position < len(data) and connection.partial is None:
+            rest = data[position:] if position else data
+            self._hold(connection, rest, connection.needed)
+
+    def _frame(  # noqa: C901  # one function: on this path a call costs as much as what it does
+        self, connection: Connection, data: bytes, position: int, now: float
+    ) -> int:
+        """Handle the packet at ``position``; where the next one starts, or _NEED_MORE with ``needed`` set."""
+        size = len(data)
+        first = data[position]
+        body = position + 2
+        if body > size:
+            self._check_header(connection, first, 0)
+            connection.needed = 2
+            return _NEED_MORE
+        length = data[position + 1]
+        if length > 127:
+            length, body = _long_length(data, position, connection.five)
+            if body == 0:
+                self._check_header(connection, first, 0)
+                connection.needed = size - position + 1
+                return _NEED_MORE
+        end = body + length
+        if end > size:
+            self._check_header(connection, first, end - position)
+            connection.needed = end - position
+            return _NEED_MORE
+        if first == 0x30:
+            if length > 2:
+                topic_end = body + 2 + (data[body] << 8 | data[body + 1])
+                route = connection.routes_q0.get(data[body:topic_end])
+                if (
+                    route is not None
+                    and route.stamp == self._state.tree.stamp
+                    and now < route.valid_until
+                    and (not connection.five or data[topic_end : topic_end + 1] == b"\0")
+                    and topic_end <= end
+                ):
+                    return self._forward(connection, route, data, position, topic_end, end, now)
+        elif first == 0x32:
+            if length > 4:
+                topic_end = body + 2 + (data[body] << 8 | data[body + 1])
+                route = connection.routes_q1.get(data[body:topic_end])
+                if route is not None and self._publish_acknowledged(connection, route, data, topic_end, end, now):
+                    return end
+        elif first == 0x40 and length == 2 and connection.session is not None:
+            self._acknowledged(connection, data[body] << 8 | data[body + 1], now)
+            return end
+        self._general(connection, first, data, position, body, end, now)
+        return end
+
+    def _general(
+        self, connection: Connection, first: int, data: bytes, position: int, body: int, end: int, now: float
+    ) -> None:
+        self._check_header(connection, first, end - position)
+        handler = self._handlers.get((connection.state, first >> 4))
+        if handler is None:
+            raise ProtocolError(f"{_name_of(first)} is not allowed while {connection.state.value}")
+        packet = decode_packet(first, data[body:end], connection.facts.protocol_version)
+        handler(connection, packet, now)
+
+    def _check_header(self, connection: Connection, first: int, size: int) -> None:
+        """Refuse a packet by its fixed header, before any of it is kept."""
+        packet_type = first >> 4
+        if packet_type == 0 or (packet_type != 3 and first & 0x0F != _FLAGS_OF_TYPE.get(packet_type, 0)):  # type: ignore[call-overload]  # an int is equal to its PacketType
+            raise MalformedPacket("a packet type or flags that do not exist")  # v5.0 [MQTT-2.1.3-1]
+        if (connection.state, packet_type) not in self._handlers:
+            raise ProtocolError(f"{_name_of(first)} is not allowed while {connection.state.value}")
+        if size > connection.maximum_packet_size:
+            raise PacketTooLarge(f"a packet of {size} bytes; {connection.maximum_packet_size} are taken")
+
+    def _fault(self, connection: Connection, error: MqttError, now: float) -> None:
+        self._state.close(connection, error.reason_code, str(error), now)
+
+    # -- the short way -------------------------------------------------------------------------------------------
+
+    def _forward(
+        self, connection: Connection, route: Route, data: bytes, position: int, topic_end: int, end: int, now: float
+    ) -> int:
+        """Pass on QoS 0 messages of one settled route: as many in a row as have the same header, as one piece."""
+        step = end - position
+        stop = end
+        count = 1
+        if route.batchable:
+            head = data[position:topic_end]
+            size = len(data)
+            while stop + step <= size and data.startswith(head, stop):
+                if connection.five and data[stop + len(head)]:
+                    break  # this one has properties
+                stop += step
+                count += 1
+        state = self._state
+        if route.meters and not self._metered(connection, route, count, count * (end - topic_end), now):
+            return stop
+        state.counters.messages_received += count
+        if route.same:
+            piece = data[position:stop] if stop - position < len(data) else data
+            self._to_all(route.same, route, piece, step, count)
+        if route.cross:
+            start = topic_end - position
+            piece = b"".join(
+                [_other_format(data, at, at + start, at + step, connection.five) for at in range(position, stop, step)]
+            )
+            self._to_all(route.cross, route, piece, step + 2, count)
+        return stop
+
+    def _to_all(self, readers: list[Connection], route: Route, piece: bytes, step: int, count: int) -> None:
+        state = self._state
+        limit = state.outbox_limit
+        touched = state.touched
+        size = len(piece)
+        fits_all = step <= route.smallest_maximum
+        dropped = 0
+        for reader in readers:
+            if reader.outbox_bytes > limit or not (fits_all or step <= reader.peer_maximum_packet_size):
+                dropped += count
+                continue
+            reader.outbox.append(piece)
+            reader.outbox_bytes += size
+            if not reader.touched:
+                reader.touched = True
+                touched.append(reader)
+        state.counters.messages_sent += count * len(readers) - dropped
+        state.counters.messages_dropped += dropped
+
+    def _metered(self, connection: Connection, route: Route, count: int, octets: int, now: float) -> bool:
+        """Spend on the route's meters; False where a meter refuses, which for QoS 0 means silence or the end."""
+        for meter in route.meters:
+            decision = meter.spend(count, octets, now)
+            if decision is None:
+                continue
+            if decision.effect is Effect.DENY:
+                self._state.counters.publishes_denied += count
+                self._publishing.refuse_unacknowledged(connection, decision, now)
+                return False
+            self._publishing.oblige(connection, decision.obligations, now)
+        return True
+
+    def _publish_acknowledged(
+        self, connection: Connection, route: Route, data: bytes, topic_end: int, end: int, now: float
+    ) -> bool:
+        """Handle one QoS 1 PUBLISH of a settled route; False where it must go the long way."""
+        state = self._state
+        payload_start = topic_end + 2
+        if route.stamp != state.tree.stamp or now >= route.valid_until or payload_start > end:
+            return False
+        packet_id = data[topic_end:payload_start]
+        if packet_id == b"\0\0":
+            return False
+        if connection.five:
+            if data[payload_start : payload_start + 1] != b"\0" or payload_start >= end:
+                return False
+            payload_start += 1
+        payload = data[payload_start:end]
+        publishing = self._publishing
+        if route.meters:
+            refusal = publishing.spend(connection, route.meters, len(payload), now)
+            if refusal is not None:
+                publishing.refuse_acknowledged(connection, refusal, int.from_bytes(packet_id, "big"), now)
+                return True
+        state.counters.messages_received += 1
+        message = Message(route.topic, payload, 1, False, publishing.envelope(connection))
+        publishing.follow(route, message, connection.five, now)
+        answer = _PUBACK_OK + packet_id
+        if connection.five and not route.matched:
+            answer = _PUBACK_NO_SUBSCRIBERS + packet_id + b"\x10"
+        state.send(connection, answer, now)
+        return True
+
+    def _acknowledged(self, connection: Connection, packet_id: int, now: float) -> None:
+        """A PUBACK without properties."""
+        session = connection.session
+        if session is None:
+            return
+        delivery = session.inflight.get(packet_id)
+        if delivery is not None and delivery[1] == 1:
+            del session.inflight[packet_id]
+            if connection.send_quota < connection.send_quota_maximum:
+                connection.send_quota += 1
+            if session.queue is not None or session.unsent is not None or connection.replays:
+                self._deliveries.drain(session, now)
+        elif packet_id in session.inflight:
+            raise ProtocolError("PUBACK for a message of QoS 2")
+        elif packet_id == 0:
+            raise ProtocolError("Packet Identifier 0")
+
+
+def _long_length(data: bytes, position: int, shortest: bool) -> tuple[int, int]:
+    """The Remaining Length and where the body starts; (0, 0) where bytes are missing.
+
+    Raises:
+        MalformedPacket: more than four bytes (v5.0 section 1.5.5), or with ``shortest`` more than were needed, which
+            5.0 forbids ([MQTT-1.5.5-1]) and some clients of 3.x do.
+    """
+    length = 0
+    for index in range(4):
+        at = position + 1 + index
+        if at >= len(data):
+            return 0, 0
+        byte = data[at]
+        length |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            if index and byte == 0 and shortest:
+                break
+            return length, at + 1
+    raise MalformedPacket("a Remaining Length of more than four bytes, or not in its shortest form")
+
+
+def _other_format(data: bytes, start: int, topic_end: int, end: int, five: bool) -> bytes:
+    """A QoS 0 PUBLISH without properties in the packet format that its publisher does not speak."""
+    topic = data[start + _header_size(data, start) : topic_end]
+    rest = data[topic_end + 1 : end] if five else b"\0" + data[topic_end:end]
+    return b"\x30" + encode_remaining_length(len(topic) + len(rest)) + topic + rest
+
+
+def _header_size(data: bytes, start: int) -> int:
+    size = 2
+    while data[start + size - 1] > 127:
+        size += 1
+    return size
+
+
+def _name_of(first: int) -> str:
+    return PacketType(first >> 4).name if first >> 4 else "packet type 0"

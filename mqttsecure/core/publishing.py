@@ -1,0 +1,452 @@
+# -*- test-case-name: tests.core.test_publishing -*-
+"""The one publish path: whatever is written passes :class:`Publishing`, and so the PUBLISH stage.
+
+On the path of each message. A :class:`Route` remembers, for one connection, Topic Name, QoS and RETAIN, what the
+chain said and who receives; a message whose route still holds costs no question and no search.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mqttsecure.core.connection import Connection
+from mqttsecure.core.decisions import (
+    Decision,
+    Disconnect,
+    Effect,
+    Meter,
+    Obligation,
+    Request,
+    Stage,
+    Throttle,
+    Verdict,
+    Writer,
+)
+from mqttsecure.core.delivery import Deliveries, Target, cache_weight
+from mqttsecure.core.events import Denied
+from mqttsecure.core.model import Envelope, Message, forwarded_properties
+from mqttsecure.core.session import Session
+from mqttsecure.core.state import BrokerState
+from mqttsecure.core.subscriptions import SharedGroup
+from mqttsecure.errors import ProtocolError, ReceiveMaximumExceeded, TopicAliasInvalid, TopicNameInvalid
+from mqttsecure.wire.constants import ReasonCode
+from mqttsecure.wire.encoder import encode_string
+from mqttsecure.wire.packets import Properties, Puback, Publish, Pubrec, Will
+
+__all__ = ["Publishing", "Route"]
+
+_FOREVER: Final = float("inf")
+
+
+class Route:
+    """What is known ahead of a message: the PUBLISH verdict, and its receivers sorted by how they are served.
+
+    ``same`` take the publisher's bytes as they are (QoS 0, same packet format), ``cross`` take QoS 0 in the other
+    packet format, ``acknowledged`` are online and take QoS 1 or 2, ``rest`` needs a look at each message, ``groups``
+    are shared subscriptions. The receivers hold while ``stamp`` is the tree's.
+    """
+
+    __slots__ = (
+        "acknowledged",
+        "batchable",
+        "cross",
+        "groups",
+        "matched",
+        "meters",
+        "policy_version",
+        "qos",
+        "request",
+        "rest",
+        "retain",
+        "same",
+        "smallest_maximum",
+        "stamp",
+        "topic",
+        "valid_until",
+        "verdict",
+    )
+
+    def __init__(self, topic: str, qos: int, retain: bool, verdict: Verdict) -> None:
+        self.topic = topic
+        self.qos = qos
+        self.retain = retain
+        self.verdict = verdict
+        self.policy_version = verdict.policy_version
+        self.valid_until = _FOREVER if verdict.valid_until is None else verdict.valid_until
+        self.meters: tuple[Meter, ...] = verdict.meters
+        self.batchable = all(meter.batchable for meter in verdict.meters)
+        self.stamp = -1
+        self.same: list[Connection] = []
+        self.cross: list[Connection] = []
+        self.acknowledged: list[Target] = []
+        self.rest: list[Target] = []
+        self.groups: list[SharedGroup] = []
+        self.smallest_maximum = 0
+        self.matched = False
+
+
+class Publishing:
+    """Judges what clients and the broker write, and hands it to the delivery path."""
+
+    def __init__(self, state: BrokerState, deliveries: Deliveries) -> None:
+        self._state = state
+        self._deliveries = deliveries
+
+    # -- PUBLISH from a client -----------------------------------------------------------------------------------
+
+    def receive(self, connection: Connection, packet: Publish, now: float) -> None:
+        """Handle a PUBLISH packet that was fully decoded.
+
+        Raises:
+            TopicAliasInvalid: a Topic Alias above what was announced.
+            TopicNameInvalid: more levels or bytes than are taken.
+            ProtocolError: a Topic Alias that was never set.
+            ReceiveMaximumExceeded: more QoS 2 messages open than was announced.
+        """
+        session = connection.session
+        if session is None:
+            return
+        self._resolve_alias(connection, packet)
+        self._check_topic(packet.topic)
+        if packet.qos == 2 and not self._is_new(connection, session, packet, now):
+            return
+        route = connection.routes.get((packet.topic, packet.qos, packet.retain))
+        if route is None or route.policy_version != self._state.policy_version or now >= route.valid_until:
+            self._ask(connection, packet, now)
+        elif route.verdict.residual is not None:
+            request = self._request(connection, packet, now)
+            self._state.ask(
+                request,
+                lambda verdict, now: self._decided(connection, packet, verdict, None, now),
+                lambda pending: self._state.hold(connection, pending),
+                now,
+                route.verdict.residual,
+            )
+        else:
+            self._decided(connection, packet, route.verdict, route, now)
+
+    def _is_new(self, connection: Connection, session: Session, packet: Publish, now: float) -> bool:
+        """Whether a QoS 2 PUBLISH was not seen before; the answer to one that was is the same PUBREC again."""
+        incoming = session.incoming
+        if incoming is None:
+            return True
+        if packet.packet_id in incoming:
+            self._state.send_packet(connection, Pubrec(packet.packet_id), now)  # v5.0 [MQTT-4.3.3-10]
+            return False
+        if len(incoming) >= self._state.limits.receive_maximum:
+            raise ReceiveMaximumExceeded("more QoS 2 messages are open than the Receive Maximum allows")
+        return True
+
+    def _resolve_alias(self, connection: Connection, packet: Publish) -> None:
+        alias = packet.properties.get("topic_alias")
+        if alias is None:
+            if not packet.topic:
+                raise ProtocolError("a PUBLISH needs a Topic Name or a Topic Alias")
+            return
+        if not 0 < alias <= self._state.limits.topic_alias_maximum:
+            raise TopicAliasInvalid(f"Topic Alias {alias} is above the Topic Alias Maximum")  # v5.0 [MQTT-3.3.2-9]
+        if not packet.topic:
+            topic = (connection.aliases_in or {}).get(alias)
+            if topic is None:
+                raise ProtocolError(f"Topic Alias {alias} was not set on this connection")
+            packet.topic = topic
+
+    def _check_topic(self, topic: str) -> None:
+        limits = self._state.limits
+        if topic.count("/") >= limits.maximum_topic_levels or len(topic.encode()) > limits.maximum_topic_bytes:
+            raise TopicNameInvalid("the Topic Name is longer or deeper than this server takes")
+
+    def _request(self, connection: Connection, packet: Publish, now: float) -> Request:
+        return Request(
+            Stage.PUBLISH,
+            connection.facts,
+            now,
+            topic=packet.topic,
+            qos=packet.qos,
+            retain=packet.retain,
+            payload=packet.payload,
+            properties=packet.properties,
+        )
+
+    def _ask(self, connection: Connection, packet: Publish, now: float) -> None:
+        request = self._request(connection, packet, now)
+
+        def decided(verdict: Verdict, now: float) -> None:
+            if not connection.is_connected:
+                return
+            route = self._remember(connection, packet, verdict)
+            if verdict.effect is not Effect.PERMIT:
+                self._state.events.append(Denied(request, verdict))
+            self._decided(connection, packet, verdict, route, now)
+
+        self._state.ask(request, decided, lambda pending: self._state.hold(connection, pending), now)
+
+    def _remember(self, connection: Connection, packet: Publish, verdict: Verdict) -> Route:
+        route = Route(packet.topic, packet.qos, packet.retain, verdict)
+        connection.routes_count += cache_weight(packet.topic)
+        if connection.routes_count > self._state.limits.maximum_cached_decisions:
+            connection.routes.clear()
+            connection.routes_q0.clear()
+            connection.routes_q1.clear()
+            connection.routes_count = cache_weight(packet.topic)
+        connection.routes[packet.topic, packet.qos, packet.retain] = route
+        return route
+
+    def _decided(
+        self, connection: Connection, packet: Publish, verdict: Verdict, route: Route | None, now: float
+    ) -> None:
+        refusal = self.spend(connection, verdict.meters, len(packet.payload), now)
+        self.oblige(connection, verdict.obligations, now)
+        if refusal is not None:
+            self.refuse(connection, packet, refusal.reason_code, refusal.obligations, now)
+        elif verdict.effect is not Effect.PERMIT:
+            self.refuse(connection, packet, verdict.reason_code, verdict.obligations, now)
+        else:
+            self._accept(connection, packet, route, now)
+
+    def spend(self, connection: Connection, meters: tuple[Meter, ...], octets: int, now: float) -> Decision | None:
+        """Count one message on ``meters``; the Decision that refuses it, if any."""
+        for meter in meters:
+            decision = meter.spend(1, octets, now)
+            if decision is not None:
+                if decision.effect is Effect.DENY:
+                    return decision
+                self.oblige(connection, decision.obligations, now)
+        return None
+
+    def oblige(self, connection: Connection, obligations: tuple[Obligation, ...], now: float) -> None:
+        """Carry out what a verdict or a meter obliges to: at PUBLISH that is to pause reading."""
+        for obligation in obligations:
+            if isinstance(obligation, Throttle):
+                self.throttle(connection, obligation.seconds, now)
+
+    def throttle(self, connection: Connection, seconds: float, now: float) -> None:
+        """Read nothing from the connection for a while: at most half its Keep Alive, so that it can still ping."""
+        if not connection.is_open:
+            return
+        # keep_alive here is one and a half times the Keep Alive: a third of it is half of that.
+        until = now + min(seconds, connection.keep_alive / 3 if connection.keep_alive else seconds)
+        if until <= connection.paused_until:
+            return
+        if not connection.paused_until:
+            self._state.counters.throttled += 1
+            self._state.deadlines.at(until, lambda now: self._unthrottle(connection, now))
+        connection.paused_until = until
+        connection.reading = False
+        self._state.touch(connection)
+
+    def _unthrottle(self, connection: Connection, now: float) -> float | None:
+        if not connection.is_open:
+            return None
+        if now < connection.paused_until:
+            return connection.paused_until
+        connection.paused_until = 0.0
+        self._state.released.append(connection)
+        return None
+
+    def refuse(
+        self,
+        connection: Connection,
+        packet: Publish,
+        reason_code: int | None,
+        obligations: tuple[Obligation, ...],
+        now: float,
+    ) -> None:
+        """Answer a PUBLISH that may not be: as 5.0 can say it, and as the listener is configured for 3.x."""
+        state = self._state
+        state.counters.publishes_denied += 1
+        code = ReasonCode.NOT_AUTHORIZED if reason_code is None else reason_code
+        if any(isinstance(obligation, Disconnect) for obligation in obligations):
+            state.close(connection, code, "a policy ended the connection", now)
+        elif connection.five:
+            if packet.qos == 1:
+                state.send_packet(connection, Puback(packet.packet_id, code), now)
+            elif packet.qos == 2:
+                state.send_packet(connection, Pubrec(packet.packet_id, code), now)
+        elif connection.facts.listener in state.acknowledge_denied:
+            # 3.x has no way to say no: v3.1.1 [MQTT-3.3.5-2] leaves a positive acknowledgement or a close.
+            self._acknowledge(connection, packet, True, now)
+        else:
+            state.close(connection, code, "published what it may not", now)
+
+    def refuse_unacknowledged(self, connection: Connection, decision: Decision, now: float) -> None:
+        """A meter refused QoS 0 messages: 5.0 knows no answer to them, 3.x is handled as any denial."""
+        self.refuse(connection, Publish(""), decision.reason_code, decision.obligations, now)
+
+    def refuse_acknowledged(self, connection: Connection, decision: Decision, packet_id: int, now: float) -> None:
+        """A meter refused a QoS 1 message."""
+        packet = Publish("", qos=1, packet_id=packet_id)
+        self.refuse(connection, packet, decision.reason_code, decision.obligations, now)
+
+    def _accept(self, connection: Connection, packet: Publish, route: Route | None, now: float) -> None:
+        state = self._state
+        properties = packet.properties
+        alias = properties.get("topic_alias")
+        if alias is not None:
+            if connection.aliases_in is None:
+                connection.aliases_in = {}
+            connection.aliases_in[alias] = packet.topic
+        message = self.message_of(packet, self.envelope(connection), now)
+        if packet.retain and not self.retain(message):
+            self.refuse(connection, packet, ReasonCode.QUOTA_EXCEEDED, (), now)
+            return
+        state.counters.messages_received += 1
+        if packet.qos == 2 and connection.session is not None:
+            if connection.session.incoming is None:
+                connection.session.incoming = set()
+            connection.session.incoming.add(packet.packet_id)
+        if route is None or route.verdict.residual is not None:
+            matched = self.distribute(message, connection.session, now)
+        else:
+            if route.stamp != state.tree.stamp:
+                self.resolve(connection, route, now)
+            matched = self.follow(route, message, connection.five, now)
+        self._acknowledge(connection, packet, matched, now)
+
+    def _acknowledge(self, connection: Connection, packet: Publish, matched: bool, now: float) -> None:
+        if packet.qos == 0 or not connection.is_open:
+            return
+        code = 0 if matched or not connection.five else int(ReasonCode.NO_MATCHING_SUBSCRIBERS)
+        answer = Puback(packet.packet_id, code) if packet.qos == 1 else Pubrec(packet.packet_id, code)
+        self._state.send_packet(connection, answer, now)
+
+    def message_of(self, packet: Publish | Will, envelope: Envelope, now: float) -> Message:
+        """The application message in a PUBLISH or a Will."""
+        properties = packet.properties
+        expires_at = None
+        forwarded: Properties | None = None
+        if properties:
+            expiry = properties.get("message_expiry_interval")
+            expires_at = None if expiry is None else now + expiry
+            forwarded = forwarded_properties(properties)
+        return Message(packet.topic, packet.payload, packet.qos, packet.retain, envelope, forwarded, expires_at)
+
+    def envelope(self, connection: Connection) -> Envelope:
+        """The envelope that all messages of this connection share while the policy version stays."""
+        envelope = connection.envelope
+        if envelope is None or envelope.policy_version != self._state.policy_version:
+            facts = connection.facts
+            principal = facts.principal
+            if principal is None:
+                raise RuntimeError("a connection without a principal publishes nothing")
+            writer = Writer(principal, facts.client_id, facts.groups, dict(facts.attributes), facts.listener)
+            envelope = connection.envelope = Envelope(writer, self._state.policy_version)
+        return envelope
+
+    # -- receivers -----------------------------------------------------------------------------------------------
+
+    def retain(self, message: Message) -> bool:
+        """Keep a message with RETAIN, or forget the topic's where it is empty; False where the budget is spent."""
+        retained = self._state.retained
+        if not message.payload:
+            retained.remove(message.topic)  # v5.0 [MQTT-3.3.1-6], [MQTT-3.3.1-7]
+        elif not retained.has_room_for(message):
+            return False
+        else:
+            retained.put(message)
+        return True
+
+    def distribute(self, message: Message, writer: Session | None, now: float) -> bool:
+        """Deliver to whoever subscribes, without a route; whether anyone does."""
+        targets, groups = self._deliveries.resolve(message.topic, message.qos, message.retain, writer)
+        for target in targets:
+            self._deliveries.deliver(target, message, now)
+        for group in groups:
+            self._deliveries.deliver_shared(group, message, now)
+        return bool(targets or groups)
+
+    def resolve(self, connection: Connection, route: Route, now: float) -> None:
+        """Find the receivers of ``route`` anew, sorted by what the DELIVER stage is known to say about each."""
+        targets, route.groups = self._deliveries.resolve(route.topic, route.qos, route.retain, connection.session)
+        route.same, route.cross, route.acknowledged, route.rest = [], [], [], []
+        route.smallest_maximum = 0xFFFFFFFF
+        route.valid_until = _FOREVER if route.verdict.valid_until is None else route.verdict.valid_until
+        route.matched = bool(targets or route.groups)
+        settled = True
+        for target in targets:
+            settled = self._sort_in(connection, route, target, now) and settled
+        # A receiver that was never asked about gets this message by the long way, and is sorted in with the next one.
+        route.stamp = self._state.tree.stamp if settled else -1
+        if settled:
+            self._offer_shortcut(connection, route)
+
+    def _sort_in(self, connection: Connection, route: Route, target: Target, now: float) -> bool:
+        session = target.session
+        verdict = session.deliver_cache.get((route.topic, target.qos, target.retain))
+        if (
+            verdict is None
+            or verdict.policy_version != self._state.policy_version
+            or (verdict.valid_until is not None and now >= verdict.valid_until)
+        ):
+            route.rest.append(target)
+            return False
+        if verdict.residual is not None or verdict.meters or verdict.obligations or session.waiting is not None:
+            route.rest.append(target)
+            return session.waiting is None
+        if verdict.effect is not Effect.PERMIT:
+            return True
+        if verdict.valid_until is not None:
+            route.valid_until = min(route.valid_until, verdict.valid_until)
+        target.verdict = verdict
+        self._sort_by_form(connection, route, target)
+        return True
+
+    @staticmethod
+    def _sort_by_form(connection: Connection, route: Route, target: Target) -> None:
+        reader = target.session.connection
+        if reader is None:
+            if target.qos:
+                route.rest.append(target)
+        elif target.qos:
+            route.acknowledged.append(target)
+        elif target.retain or (reader.five and (target.identifiers or reader.aliases_out_maximum)):
+            route.rest.append(target)
+        else:
+            route.smallest_maximum = min(route.smallest_maximum, reader.peer_maximum_packet_size)
+            (route.same if reader.five == connection.five else route.cross).append(reader)
+
+    def _offer_shortcut(self, connection: Connection, route: Route) -> None:
+        """Let the frame loop find this route by the bytes of its Topic Name, where all is settled ahead."""
+        if route.retain or route.verdict.residual is not None or route.verdict.obligations:
+            return
+        if route.qos == 0 and not route.rest and not route.groups:
+            connection.routes_q0[encode_string(route.topic)] = route
+        elif route.qos == 1:
+            connection.routes_q1[encode_string(route.topic)] = route
+
+    def follow(self, route: Route, message: Message, five: bool, now: float) -> bool:
+        """Deliver ``message`` along a route whose receivers are known; whether there are any."""
+        if route.same:
+            self._fan_out(route.same, message, five, now)
+        if route.cross:
+            self._fan_out(route.cross, message, not five, now)
+        deliveries = self._deliveries
+        for target in route.acknowledged:
+            deliveries.deliver(target, message, now)
+        for target in route.rest:
+            deliveries.deliver(target, message, now)
+        for group in route.groups:
+            deliveries.deliver_shared(group, message, now)
+        return route.matched
+
+    def _fan_out(self, readers: list[Connection], message: Message, five: bool, now: float) -> None:
+        """QoS 0 to connections that all take the same bytes, encoded once."""
+        transmit = self._deliveries.transmit
+        plain = message.expires_at is None
+        head, tail = message.form(five, 0, False)
+        pieces = (head + tail,) if len(tail) < 1024 else (head, tail)
+        size = len(head) + len(tail)
+        state = self._state
+        limit = state.outbox_limit
+        for reader in readers:
+            if reader.outbox_bytes > limit:
+                state.counters.messages_dropped += 1
+            elif plain and size <= reader.peer_maximum_packet_size:
+                reader.outbox.extend(pieces)
+                reader.outbox_bytes += size
+                state.counters.messages_sent += 1
+                if not reader.touched:
+                    reader.touched = True
+                    state.touched.append(reader)
+            else:
+                transmit(reader, (message, 0, False, (), None), 0, False, now)

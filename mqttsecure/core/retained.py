@@ -1,0 +1,127 @@
+# -*- test-case-name: tests.core.test_retained -*-
+"""Retained messages, found by Topic Filter at a cost in proportion to what matches at each level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mqttsecure.core.model import Message
+
+__all__ = ["RetainedMessages"]
+
+
+class _Node:
+    __slots__ = ("children", "message")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] | None = None
+        self.message: Message | None = None
+
+
+class RetainedMessages:
+    """The last retained message of each Topic Name, within a budget of messages and bytes."""
+
+    def __init__(self, maximum_messages: int, maximum_bytes: int) -> None:
+        self._root = _Node()
+        self._maximum_messages = maximum_messages
+        self._maximum_bytes = maximum_bytes
+        self.count = 0
+        self.octets = 0
+
+    def has_room_for(self, message: Message) -> bool:
+        """Whether :meth:`put` would keep within the budget."""
+        old = self.get(message.topic)
+        count = self.count + (old is None)
+        octets = self.octets + message.size - (old.size if old is not None else 0)
+        return count <= self._maximum_messages and octets <= self._maximum_bytes
+
+    def put(self, message: Message) -> None:
+        """Keep ``message`` as its topic's retained one; ask :meth:`has_room_for` first."""
+        node = self._root
+        for level in message.topic.split("/"):
+            if node.children is None:
+                node.children = {}
+            child = node.children.get(level)
+            if child is None:
+                child = node.children[level] = _Node()
+            node = child
+        if node.message is not None:
+            self.count -= 1
+            self.octets -= node.message.size
+        node.message = message
+        self.count += 1
+        self.octets += message.size
+
+    def get(self, topic: str) -> Message | None:
+        """The retained message of ``topic``."""
+        node = self._root
+        for level in topic.split("/"):
+            child = node.children.get(level) if node.children else None
+            if child is None:
+                return None
+            node = child
+        return node.message
+
+    def remove(self, topic: str) -> bool:
+        """Forget the topic's retained message; whether there was one."""
+        levels = topic.split("/")
+        path = [self._root]
+        for level in levels:
+            node = path[-1]
+            child = node.children.get(level) if node.children else None
+            if child is None:
+                return False
+            path.append(child)
+        message = path[-1].message
+        if message is None:
+            return False
+        path[-1].message = None
+        self.count -= 1
+        self.octets -= message.size
+        for position in range(len(levels) - 1, -1, -1):
+            node = path[position + 1]
+            children = path[position].children
+            if node.message is not None or node.children or children is None:
+                break
+            del children[levels[position]]
+        return True
+
+    def matching(self, topic_filter: str) -> list[str]:
+        """The Topic Names of all retained messages that ``topic_filter`` matches."""
+        topics: list[str] = []
+        levels = topic_filter.split("/")
+        stack: list[tuple[_Node, int]] = [(self._root, 0)]
+        while stack:
+            node, depth = stack.pop()
+            if depth == len(levels):
+                if node.message is not None:
+                    topics.append(node.message.topic)
+                continue
+            level = levels[depth]
+            if level == "#":
+                topics.extend(_below(node, is_root=depth == 0))
+            elif level == "+":
+                stack.extend((child, depth + 1) for child in _children(node, is_root=depth == 0))
+            elif node.children is not None and (child := node.children.get(level)) is not None:
+                stack.append((child, depth + 1))
+        return topics
+
+
+def _children(node: _Node, *, is_root: bool) -> Iterator[_Node]:
+    """The children that a wildcard reaches: at the root not those that start with $, v5.0 [MQTT-4.7.2-1]."""
+    for level, child in (node.children or {}).items():
+        if not (is_root and level[:1] == "$"):
+            yield child
+
+
+def _below(node: _Node, *, is_root: bool) -> Iterator[str]:
+    """Topic Names at ``node`` and everywhere below it."""
+    if not is_root and node.message is not None:
+        yield node.message.topic
+    stack = list(_children(node, is_root=is_root))
+    while stack:
+        node = stack.pop()
+        if node.message is not None:
+            yield node.message.topic
+        if node.children:
+            stack.extend(node.children.values())

@@ -1,0 +1,116 @@
+# -*- test-case-name: tests.core.test_session -*-
+"""Session State: what outlives a Network Connection (v5.0 section 4.1)."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+from mqttsecure.core.decisions import ConnectionFacts, Pending, Principal, Verdict
+from mqttsecure.core.model import Message
+from mqttsecure.wire.constants import MAX_PACKET_IDENTIFIER
+
+if TYPE_CHECKING:
+    from mqttsecure.core.connection import Connection
+    from mqttsecure.core.delivery import Target
+    from mqttsecure.core.subscriptions import SharedGroup, Subscription
+    from mqttsecure.core.timers import Deadline
+    from mqttsecure.core.will import PendingWill
+
+__all__ = ["Delivery", "Session"]
+
+Delivery: TypeAlias = "tuple[Message, int, bool, tuple[int, ...], SharedGroup | None]"
+"""A message on its way to one session: message, QoS, RETAIN, Subscription Identifiers, its shared subscription."""
+
+
+class Session:
+    """The state of one Client Identifier, owned by one principal.
+
+    ``facts`` are those of its last connection. ``inflight`` maps Packet Identifiers to what is unacknowledged, in
+    the order of sending; None stands for a PUBREL that waits for its PUBCOMP. ``unsent`` are the identifiers in
+    ``inflight`` that this connection has not sent again yet. ``incoming`` holds the Packet Identifiers of QoS 2
+    messages taken in and not yet released. ``waiting`` holds, in order, messages behind a DELIVER verdict that is
+    pending; ``head`` is the first of ``queue`` while it waits for one.
+    """
+
+    __slots__ = (
+        "client_id",
+        "connection",
+        "deliver_cache",
+        "deliver_cache_weight",
+        "expiry",
+        "expiry_deadline",
+        "facts",
+        "head",
+        "incoming",
+        "inflight",
+        "next_packet_id",
+        "owner",
+        "pending",
+        "queue",
+        "queue_octets",
+        "subscriptions",
+        "unsent",
+        "waiting",
+        "waiting_octets",
+        "will",
+        "will_deadline",
+    )
+
+    def __init__(self, client_id: str, owner: Principal, facts: ConnectionFacts) -> None:
+        self.client_id = client_id
+        self.owner = owner
+        self.facts = facts
+        self.connection: Connection | None = None
+        self.expiry = 0.0
+        self.expiry_deadline: Deadline | None = None
+        self.subscriptions: dict[str, Subscription] = {}
+        self.inflight: dict[int, Delivery | None] = {}
+        self.unsent: deque[int] | None = None
+        self.incoming: set[int] | None = None
+        self.queue: deque[Delivery] | None = None
+        self.queue_octets = 0
+        self.next_packet_id = 1
+        self.waiting: deque[tuple[Target, Message]] | None = None
+        self.waiting_octets = 0
+        self.head: Delivery | None = None
+        self.pending: Pending | None = None
+        self.will: PendingWill | None = None
+        self.will_deadline: Deadline | None = None
+        self.deliver_cache: dict[tuple[str, int, bool], Verdict] = {}
+        self.deliver_cache_weight = 0
+
+    def take_packet_id(self) -> int:
+        """The next Packet Identifier that is not in use, counted up from 1 and round again.
+
+        There is always one: the send quota is below 65,535 (see ``Limits.maximum_inflight``).
+        """
+        packet_id = self.next_packet_id
+        while packet_id in self.inflight:
+            packet_id = packet_id + 1 if packet_id < MAX_PACKET_IDENTIFIER else 1
+        self.next_packet_id = packet_id + 1 if packet_id < MAX_PACKET_IDENTIFIER else 1
+        return packet_id
+
+    def enqueue(self, delivery: Delivery) -> None:
+        """Put it at the end of the queue."""
+        if self.queue is None:
+            self.queue = deque()
+        self.queue.append(delivery)
+        self.queue_octets += delivery[0].size
+
+    def put_back(self, delivery: Delivery) -> None:
+        """Put what :meth:`dequeue` gave at the head again."""
+        if self.queue is None:
+            self.queue = deque()
+        self.queue.appendleft(delivery)
+        self.queue_octets += delivery[0].size
+
+    def dequeue(self) -> Delivery | None:
+        """Take the first of the queue."""
+        if not self.queue:
+            return None
+        delivery = self.queue.popleft()
+        self.queue_octets -= delivery[0].size
+        if not self.queue:
+            self.queue = None
+        return delivery

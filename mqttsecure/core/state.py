@@ -1,0 +1,206 @@
+# -*- test-case-name: tests.core.test_state -*-
+"""What the parts of the core share: limits, counters, the sessions and trees, and the way out to connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mqttsecure.core.connection import Connection, State
+from mqttsecure.core.decisions import BROKER_PRINCIPAL, Decide, Pending, Request, Verdict, Writer
+from mqttsecure.core.events import Disconnected, Event
+from mqttsecure.core.limits import Limits
+from mqttsecure.core.model import Envelope
+from mqttsecure.core.retained import RetainedMessages
+from mqttsecure.core.session import Session
+from mqttsecure.core.subscriptions import SubscriptionTree
+from mqttsecure.core.timers import Deadlines
+from mqttsecure.wire.constants import ReasonCode
+from mqttsecure.wire.encoder import encode_packet
+from mqttsecure.wire.packets import Disconnect, Packet, Properties
+
+__all__ = ["BrokerState", "Counters"]
+
+
+class Counters:
+    """Plain integers, read by whatever exports them."""
+
+    __slots__ = (
+        "bytes_received",
+        "bytes_sent",
+        "connections_accepted",
+        "connections_refused",
+        "deliveries_denied",
+        "internal_errors",
+        "messages_dropped",
+        "messages_expired",
+        "messages_received",
+        "messages_sent",
+        "publishes_denied",
+        "sessions_taken_over",
+        "subscriptions_denied",
+        "throttled",
+    )
+
+    def __init__(self) -> None:
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.connections_accepted = 0
+        self.connections_refused = 0
+        self.deliveries_denied = 0
+        self.internal_errors = 0
+        self.messages_dropped = 0
+        self.messages_expired = 0
+        self.messages_received = 0
+        self.messages_sent = 0
+        self.publishes_denied = 0
+        self.sessions_taken_over = 0
+        self.subscriptions_denied = 0
+        self.throttled = 0
+
+
+class BrokerState:
+    """Shared by the parts of one :class:`~mqttsecure.core.broker.BrokerCore`.
+
+    ``touched`` lists the connections the adapter must look at, each once; ``released`` those whose held bytes may be
+    read on. ``acknowledge_denied`` names the listeners that acknowledge a denied 3.x PUBLISH.
+    ``random_bytes(n)`` must be unpredictable.
+    """
+
+    def __init__(self, limits: Limits, decide: Decide, random_bytes: Callable[[int], bytes]) -> None:
+        self.limits = limits
+        self.decide = decide
+        self.random_bytes = random_bytes
+        self.policy_version = 1
+        self.counters = Counters()
+        self.touched: list[Connection] = []
+        self.events: list[Event] = []
+        self.released: list[Connection] = []
+        self.deadlines = Deadlines()
+        self.tree = SubscriptionTree()
+        self.retained = RetainedMessages(limits.maximum_retained_messages, limits.maximum_retained_bytes)
+        self.sessions: dict[str, Session] = {}
+        self.connections: set[Connection] = set()
+        self.queued_octets = 0
+        self.outbox_limit = limits.outbox_bytes
+        self.acknowledge_denied: frozenset[str] = frozenset()
+        self.detach: Callable[[Connection, float, bool], None] = _not_wired
+        self.broker_envelope = Envelope(Writer(BROKER_PRINCIPAL), self.policy_version)
+
+    def ask(
+        self,
+        request: Request,
+        then: Callable[[Verdict, float], None],
+        hold: Callable[[Pending | None], None],
+        now: float,
+        decide: Decide | None = None,
+    ) -> None:
+        """Ask the chain and go on with ``then(verdict, now)``, at once or later.
+
+        ``hold`` is told the :class:`Pending` to cancel when whoever asked is gone, and None when it is over. A verdict
+        of an older policy version is thrown away and the question asked again.
+        """
+        answer = (decide or self.decide)(request)
+        if not isinstance(answer, Pending):
+            then(answer, now)
+            return
+
+        def resume(verdict: Verdict, now: float) -> None:
+            hold(None)
+            if verdict.policy_version != self.policy_version:
+                self.ask(request, then, hold, now)
+            else:
+                then(verdict, now)
+
+        answer.resume = resume
+        hold(answer)
+
+    def hold(self, connection: Connection, pending: Pending | None) -> None:
+        """Stop or go on reading from ``connection`` while the chain thinks."""
+        connection.pending = pending
+        if pending is None:
+            self.released.append(connection)
+        else:
+            connection.reading = False
+            self.touch(connection)
+
+    def touch(self, connection: Connection) -> None:
+        """Have the adapter look at ``connection`` at the end of this turn."""
+        if not connection.touched:
+            connection.touched = True
+            self.touched.append(connection)
+
+    def send(self, connection: Connection, data: bytes, now: float) -> None:
+        """Add a whole packet to the outbox.
+
+        A peer that asks and never reads (PINGREQ without end, acks that pile up) is cut at the budget.
+        """
+        connection.outbox.append(data)
+        connection.outbox_bytes += len(data)
+        if not connection.touched:
+            connection.touched = True
+            self.touched.append(connection)
+        if connection.outbox_bytes > 2 * self.outbox_limit:
+            # Twice: deliveries stop at the limit itself, so that acknowledgements have room of their own.
+            self.cut(connection, ReasonCode.QUOTA_EXCEEDED, "does not read what it is sent", now)
+
+    def send_packet(self, connection: Connection, packet: Packet, now: float) -> None:
+        """Encode and :meth:`send`; a packet above the peer's Maximum Packet Size is trimmed, then left out."""
+        data = encode_packet(packet, connection.facts.protocol_version)
+        if len(data) > connection.peer_maximum_packet_size:
+            # v5.0 [MQTT-3.1.2-24], [MQTT-3.2.2-19..20] and the like: Reason String and User Property go first.
+            properties = getattr(packet, "properties", None)
+            if properties:
+                properties.pop("reason_string", None)
+                properties.pop("user_property", None)
+                data = encode_packet(packet, connection.facts.protocol_version)
+            if len(data) > connection.peer_maximum_packet_size:
+                return
+        self.send(connection, data, now)
+
+    def close(self, connection: Connection, reason_code: int, text: str, now: float, *, will: bool = True) -> None:
+        """End a Network Connection from our side: DISCONNECT with the reason where there is a way to say it (5.0)."""
+        if connection.state is State.CLOSED:
+            return
+        if connection.five and connection.is_connected:
+            properties: Properties = {}
+            self.send_packet(connection, Disconnect(reason_code, properties), now)
+        self.end(connection, reason_code, text, now, will=will)
+
+    def cut(self, connection: Connection, reason_code: int, text: str, now: float) -> None:
+        """End a connection whose peer does not read: what waits for it is dropped, the reason alone is kept."""
+        if connection.state is State.CLOSED:
+            return
+        connection.outbox.clear()
+        connection.outbox_bytes = 0
+        self.close(connection, reason_code, text, now)
+
+    def lost(self, connection: Connection, now: float) -> None:
+        """The Network Connection is gone."""
+        if connection.state is not State.CLOSED:
+            connection.by_peer = True
+            self.end(connection, 0, "connection lost", now)
+
+    def end(self, connection: Connection, reason_code: int, text: str, now: float, *, will: bool = True) -> None:
+        """End a Network Connection without a word, and let its session go on without it."""
+        introduced = connection.connect is not None or connection.packets_received > 0
+        connection.state = State.CLOSED
+        self.detach(connection, now, will)
+        connection.closing = True
+        connection.close_reason = reason_code
+        connection.close_text = text
+        connection.partial = None
+        connection.partial_bytes = 0
+        connection.routes_q0.clear()
+        connection.routes_q1.clear()
+        connection.routes.clear()
+        if connection.pending is not None:
+            connection.pending.cancel()
+            connection.pending = None
+        self.connections.discard(connection)
+        self.touch(connection)
+        if introduced or reason_code:
+            self.events.append(Disconnected(connection.facts, reason_code, text, connection.by_peer))
+
+
+def _not_wired(connection: Connection, now: float, will: bool) -> None:
+    raise RuntimeError("BrokerCore sets detach")

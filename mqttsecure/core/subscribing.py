@@ -1,0 +1,174 @@
+# -*- test-case-name: tests.core.test_subscribing -*-
+"""SUBSCRIBE and UNSUBSCRIBE."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mqttsecure.core.connection import Connection
+from mqttsecure.core.decisions import CapQos, Effect, Request, Stage, Verdict
+from mqttsecure.core.delivery import Deliveries
+from mqttsecure.core.events import Denied
+from mqttsecure.core.state import BrokerState
+from mqttsecure.core.subscriptions import Subscription
+from mqttsecure.wire.constants import MQTT_5_0, ReasonCode
+from mqttsecure.wire.packets import Suback, Subscribe, SubscriptionRequest, Unsuback, Unsubscribe
+from mqttsecure.wire.topics import split_shared
+
+__all__ = ["Subscribing"]
+
+_FAILURE_3_X = 0x80
+"""v3.1.1 section 3.9.3: the one code for a refusal. MQTT 3.1 has none of its own."""
+
+
+class _Round:
+    """One SUBSCRIBE being worked off: filters are decided one after another, in order."""
+
+    __slots__ = ("codes", "known", "packet", "replays")
+
+    def __init__(self, packet: Subscribe) -> None:
+        self.packet = packet
+        self.codes: list[int] = []
+        self.known: dict[str, tuple[SubscriptionRequest, int]] = {}
+        self.replays: list[Subscription] = []
+
+
+class Subscribing:
+    """Adds and removes subscriptions as the chain permits."""
+
+    def __init__(self, state: BrokerState, deliveries: Deliveries) -> None:
+        self._state = state
+        self._deliveries = deliveries
+
+    def handle_subscribe(self, connection: Connection, packet: Subscribe, now: float) -> None:
+        """Decide each Topic Filter, then answer once, then send the retained messages."""
+        self._go_on(connection, _Round(packet), now)
+
+    def _go_on(self, connection: Connection, work: _Round, now: float) -> None:
+        requests = work.packet.subscriptions
+        while len(work.codes) < len(requests):
+            asked = requests[len(work.codes)]
+            # The same filter over and over in one packet costs one decision.
+            known = work.known.get(asked.topic_filter)
+            if known is not None and known[0] == asked:
+                work.codes.append(known[1])
+                continue
+            refusal = self._refusal(connection, asked)
+            if refusal:
+                self._settle(work, asked, refusal)
+                continue
+            if not self._decide(connection, work, asked, now):
+                return
+        self._answer(connection, work, now)
+
+    def _refusal(self, connection: Connection, asked: SubscriptionRequest) -> int:
+        """A Reason Code where limits alone refuse the filter, else 0."""
+        limits = self._state.limits
+        session = connection.session
+        topic_filter = asked.topic_filter
+        if (
+            topic_filter.count("/") >= limits.maximum_topic_levels
+            or len(topic_filter.encode()) > limits.maximum_topic_bytes
+        ):
+            return ReasonCode.TOPIC_FILTER_INVALID
+        if session is None or (
+            topic_filter not in session.subscriptions and len(session.subscriptions) >= limits.maximum_subscriptions
+        ):
+            return ReasonCode.QUOTA_EXCEEDED
+        return 0
+
+    def _decide(self, connection: Connection, work: _Round, asked: SubscriptionRequest, now: float) -> bool:
+        """Ask the chain about one filter; False where the answer comes later and goes on by itself."""
+        share_group, inner = split_shared(asked.topic_filter)
+        request = Request(
+            Stage.SUBSCRIBE,
+            connection.facts,
+            now,
+            topic=inner,
+            qos=asked.qos,
+            share_group=share_group,
+            properties=work.packet.properties,
+        )
+        at_once = True
+
+        def decided(verdict: Verdict, now: float) -> None:
+            if not connection.is_connected:
+                return
+            if verdict.effect is Effect.PERMIT:
+                self._settle(work, asked, self._grant(connection, work, asked, verdict))
+            else:
+                self._state.counters.subscriptions_denied += 1
+                self._state.events.append(Denied(request, verdict))
+                self._settle(work, asked, verdict.reason_code)
+            if not at_once:
+                self._go_on(connection, work, now)
+
+        before = len(work.codes)
+        self._state.ask(request, decided, lambda pending: self._state.hold(connection, pending), now)
+        at_once = False
+        return len(work.codes) > before
+
+    @staticmethod
+    def _settle(work: _Round, asked: SubscriptionRequest, code: int) -> None:
+        work.codes.append(code)
+        work.known[asked.topic_filter] = (asked, code)
+
+    def _grant(self, connection: Connection, work: _Round, asked: SubscriptionRequest, verdict: Verdict) -> int:
+        session = connection.session
+        if session is None:
+            return ReasonCode.UNSPECIFIED_ERROR
+        qos = asked.qos
+        for obligation in verdict.obligations:
+            if isinstance(obligation, CapQos):
+                qos = min(qos, obligation.qos)
+        identifiers = work.packet.properties.get("subscription_identifier")
+        subscription = Subscription(
+            session,
+            asked.topic_filter,
+            qos,
+            asked.no_local,
+            asked.retain_as_published,
+            asked.retain_handling,
+            identifiers[0] if identifiers else 0,
+        )
+        is_new = self._state.tree.add(subscription)
+        session.subscriptions[asked.topic_filter] = subscription
+        if subscription.group is None and (
+            asked.retain_handling == 0 or (asked.retain_handling == 1 and is_new)
+        ):  # v5.0 [MQTT-3.3.1-9..11]; none for shared subscriptions, section 4.8.2
+            work.replays.append(subscription)
+        return qos
+
+    def _answer(self, connection: Connection, work: _Round, now: float) -> None:
+        codes = work.codes
+        if connection.facts.protocol_version != MQTT_5_0:
+            codes = [code if code <= 2 else _FAILURE_3_X for code in codes]
+        self._state.send_packet(connection, Suback(work.packet.packet_id, codes), now)
+        session = connection.session
+        if session is None or not work.replays:
+            return
+        if connection.replays is None:
+            connection.replays = deque()
+        for subscription in work.replays:
+            # A filter that waits already is not put in twice, so that this list is no longer than the subscriptions.
+            waiting = [entry for entry in connection.replays if entry[0].topic_filter != subscription.topic_filter]
+            connection.replays = deque(waiting)
+            connection.replays.append((subscription, None))
+        self._deliveries.replay(connection, now)
+
+    def handle_unsubscribe(self, connection: Connection, packet: Unsubscribe, now: float) -> None:
+        """Remove subscriptions; always granted."""
+        session = connection.session
+        if session is None:
+            return
+        codes: list[int] = []
+        for topic_filter in packet.topic_filters:
+            subscription = session.subscriptions.pop(topic_filter, None)
+            if subscription is None:
+                codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
+            else:
+                self._state.tree.remove(subscription)
+                codes.append(ReasonCode.SUCCESS)
+        if connection.facts.protocol_version != MQTT_5_0:
+            codes = []
+        self._state.send_packet(connection, Unsuback(packet.packet_id, codes), now)
