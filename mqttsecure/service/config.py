@@ -17,6 +17,7 @@ from mqttsecure.core.decisions import Principal, Source
 from mqttsecure.core.limits import Limits
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.config_checks import check_tables
+from mqttsecure.service.files import resolve_path
 from mqttsecure.service.limits_table import limits_of
 from mqttsecure.service.problems import Problems
 from mqttsecure.service.schema import Address, AuthorityTable, ListenerTable, PolicyTable, split_address
@@ -121,7 +122,7 @@ class BrokerConfig:
 
     def resolve(self, path: str) -> Path:
         """An absolute path for one written in the file."""
-        return _absolute(self.path.parent, path)
+        return resolve_path(self.path.parent, path)
 
     def source_of(self, *path: str | int) -> Source:
         """File and line of a key path."""
@@ -186,17 +187,12 @@ def _syntax_problem(file: Path, text: str, error: Exception) -> str:
     return f"{file}:{line}: not valid TOML: {what}; see https://toml.io for how it is written"
 
 
-def _absolute(directory: Path, path: str) -> Path:
-    # Not resolve(): a symbolic link, such as Let's Encrypt's `live` folder, is to be followed anew at each reload.
-    return Path(directory, path).absolute()
-
-
 def _listener(file: Path, lines: TomlLines, index: int, table: ListenerTable, limits: Limits) -> ListenerConfig:
     tls = None
     if table.tls is not None:
         tls = TlsConfig(
-            certificate=_absolute(file.parent, table.tls.certificate),
-            key=_absolute(file.parent, table.tls.key),
+            certificate=resolve_path(file.parent, table.tls.certificate),
+            key=resolve_path(file.parent, table.tls.key),
             client_certificate=table.tls.client_certificate,
             authorities=table.tls.authorities,
             minimum_version=table.tls.minimum_version,
@@ -239,9 +235,9 @@ def _authority(file: Path, lines: TomlLines, index: int, table: AuthorityTable) 
     return AuthorityConfig(
         position=index,
         name=table.name,
-        ca=tuple(_absolute(file.parent, name) for name in table.ca),
-        crl=tuple(_absolute(file.parent, name) for name in table.crl),
-        password_file=None if table.password_file is None else _absolute(file.parent, table.password_file),
+        ca=tuple(resolve_path(file.parent, name) for name in table.ca),
+        crl=tuple(resolve_path(file.parent, name) for name in table.crl),
+        password_file=None if table.password_file is None else resolve_path(file.parent, table.password_file),
         source=Source(str(file), lines.line_of(("authority", index))),
     )
 
@@ -258,8 +254,8 @@ def _resolve(file: Path, lines: TomlLines, tables: Tables) -> BrokerConfig:
         policies=tuple(_policy(file, lines, i, table, names) for i, table in tables.policy.items()),
         aliases={_principal(table.principal): _principal(table.is_) for table in tables.alias.values()},
         limits=limits,
-        plugin_paths=tuple(_absolute(directory, name) for name in tables.plugins.path),
-        development=_absolute(directory, development.directory) if development.generate else None,
+        plugin_paths=tuple(resolve_path(directory, name) for name in tables.plugins.path),
+        development=resolve_path(directory, development.directory) if development.generate else None,
         log_format=tables.log.format,
         log_level=tables.log.level,
         lines=lines,

@@ -8,7 +8,9 @@ import stat
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DEVELOPMENT_FILES", "is_development_file", "secret_problem", "unreadable_problem"]
+__all__ = ["DEVELOPMENT_FILES", "is_development_file", "resolve_path", "secret_problem", "unreadable_problem"]
+
+_CREDENTIAL: Final = "credential:"
 
 DEVELOPMENT_FILES: Final = {
     "ca_certificate": "ca.pem",
@@ -30,19 +32,37 @@ def is_development_file(file: Path, directory: Path | None) -> bool:
     return Path(os.path.normpath(file.parent)) == Path(os.path.normpath(directory))
 
 
+def resolve_path(directory: Path, text: str) -> Path:
+    """The absolute path of a file named in a configuration in ``directory``.
+
+    ``credential:NAME`` is the systemd credential of that name; where none were given it stays as it is, and
+    :func:`unreadable_problem` says so. Symbolic links are not followed here but anew at each reload, as they change.
+    """
+    if text.startswith(_CREDENTIAL) and "/" not in text:
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        return Path(credentials, text.removeprefix(_CREDENTIAL)) if credentials else Path(text)
+    return Path(directory, text).absolute()
+
+
 def unreadable_problem(file: Path) -> str | None:
     """What keeps ``file`` from being read, with the mend; None where nothing does."""
+    if not file.is_absolute():
+        name = str(file).removeprefix(_CREDENTIAL)
+        return f"{file}: no credentials were given; add `LoadCredential={name}:FILE` to the systemd unit"
     try:
-        with file.open("rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                return f"{file} is not a regular file"
-            if not stream.read(1):
-                return f"{file} is empty"
+        # Non-blocking, so that a FIFO put in its place cannot hang the start.
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return f"{file} does not exist; make it, or mend the name (paths are relative to the file that names them)"
     except OSError as error:
         return f"{file} cannot be read: {error.strerror}; check its owner and mode"
-    return None
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return f"{file} is not a regular file; name one"
+    return f"{file} is empty; fill it, or mend the name" if status.st_size == 0 else None
 
 
 def secret_problem(file: Path) -> str | None:

@@ -99,6 +99,15 @@ def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise ValueError('is empty; write an address and port, such as "127.0.0.1:8883"')
+    return values
+
+
+Addresses = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_address)], ...], BeforeValidator(_one_or_many), AfterValidator(_some)
+]
 Strings = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), AfterValidator(_unique)]
 StageNames = Annotated[tuple[StageName, ...], BeforeValidator(_as_tuple), AfterValidator(_unique)]
 FileName = Annotated[str, Field(min_length=1)]
@@ -148,13 +157,9 @@ class ListenerTable(Table):
     """`[[listener]]`: where clients connect. At least one."""
 
     name: Name = documented("What `on` of a policy, and the log, call it.", example="tls")
-    bind: Annotated[tuple[Annotated[str, AfterValidator(_check_address)], ...], BeforeValidator(_one_or_many)] = Field(
-        description=(
-            "IP address and port, or a list of them; IPv6 in brackets. Port 0 takes any free port, which the log tells."
-        ),
-        examples=[["127.0.0.1:8883", "[::1]:8883"]],
-        min_length=1,
-        max_length=64,
+    bind: Addresses = documented(
+        "IP address and port, or a list of them; IPv6 in brackets. Port 0 takes any free port, which the log tells.",
+        example=["127.0.0.1:8883", "[::1]:8883"],
     )
     protocol: Literal["mqtt"] = documented("What is spoken on it.", default="mqtt")
     tls: TlsTable | None = documented(

@@ -1,0 +1,9 @@
+"""The ``mqttsecure`` command.
+
+main       the command and its tree
+check      is a configuration right
+passwd     users and passwords
+policies   which policies are installed, and their options
+output     tables for people, JSON for programs
+reference  the reference page of the configuration, made from its models
+"""

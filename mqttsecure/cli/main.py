@@ -1,0 +1,48 @@
+# -*- test-case-name: tests.cli.test_main -*-
+"""The ``mqttsecure`` command and its tree."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from mqttsecure.cli.check import check
+from mqttsecure.cli.passwd import passwd
+from mqttsecure.cli.policies import policies
+
+__all__ = ["main"]
+
+
+def _version() -> str:
+    try:
+        return version("mqttsecure")
+    except PackageNotFoundError:
+        return "from a checkout, not installed"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(_version(), "--version", prog_name="mqttsecure")
+def main() -> None:
+    """Look after a secure MQTT broker.
+
+    The broker itself is started by twistd.
+
+    \b
+    Examples:
+      twistd -n mqttsecure --config etc/broker.toml    run the broker in the foreground
+      mqttsecure check etc/broker.toml                 look for mistakes without starting
+      mqttsecure passwd certs/users bob                add a user, or change a password
+      mqttsecure policies                              list the policies that can be used
+
+    \b
+    Exit codes of all commands:
+      0  done, nothing wrong
+      1  problems were found, and told on stderr
+      2  the command line makes no sense
+    """
+
+
+main.add_command(check)
+main.add_command(passwd)
+main.add_command(policies)
