@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from mqttsecure.errors import ConfigError
 from mqttsecure.interfaces import IAuthority, IPolicyEnvironment
 
-__all__ = ["PolicyOptions", "Problems", "nearest", "parse_rate", "read_protected", "unsafe_file"]
+__all__ = ["PolicyOptions", "Problems", "decode_text", "nearest", "parse_rate", "read_text"]
 
 T = TypeVar("T")
 
@@ -41,10 +41,6 @@ class Problems:
     def add(self, option: str | None, text: str, index: int | None = None) -> None:
         """Note one problem of a key, or of item ``index`` of a list key."""
         self._found.append(self._environment.problem(option, text, index))
-
-    def add_line(self, line: str) -> None:
-        """Note a problem that names its own file and line."""
-        self._found.append(line)
 
     def attempt(self, option: str, parse: Callable[[str], T], value: str, index: int | None = None) -> T | None:
         """Parse a value; a ``ValueError`` is noted under its key and None returned."""
@@ -72,6 +68,15 @@ class Problems:
                 self.add(option, f"[[authority]] {name!r} has no CA certificates; name its CA file there", index)
             found.append(authority)
         return found
+
+    def add_line(self, line: str) -> None:
+        """Note a problem that names its own file and line."""
+        self._found.append(line)
+
+    def add_error(self, option: str, error: ConfigError, index: int | None = None) -> None:
+        """Note all problems of a refused file under the key that names it."""
+        for problem in error.problems:
+            self.add(option, problem, index)
 
     def done(self) -> None:
         """Refuse the options where anything was noted.
@@ -112,36 +117,38 @@ def parse_rate(text: str) -> tuple[float, float]:
     return amount, _SECONDS_OF_UNIT[unit]
 
 
-def unsafe_file(path: Path, forbidden: int) -> str:
-    """What is wrong with a file that exists with any of the mode bits ``forbidden``, as words, or ""."""
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    if not stat.S_ISREG(status.st_mode):
-        return f"{path} is not a regular file"
-    if status.st_mode & forbidden:
-        mode = stat.S_IMODE(status.st_mode)
-        return f"{path} has mode {mode:04o}; run: chmod {mode & ~forbidden:04o} {path}"
-    return ""
-
-
-def read_protected(path: Path, forbidden: int) -> str:
-    """The text of a file that others cannot meddle with.
-
-    Args:
-        path: the file.
-        forbidden: mode bits it must not have.
+def read_text(path: Path, maximum: int) -> str:
+    """The text of a file that decides what is allowed, which therefore others must not be able to change.
 
     Raises:
-        ValueError: it cannot be read, is not UTF-8, or has one of the forbidden mode bits.
+        ConfigError: it cannot be read, is larger than ``maximum`` bytes, is not UTF-8, or others can write it.
     """
-    fault = unsafe_file(path, forbidden)
-    if fault:
-        raise ValueError(fault)
     try:
-        return path.read_text(encoding="utf-8")
+        # Non-blocking, so that a FIFO put in its place cannot hang the start.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{path}: is not a regular file")
+        if status.st_mode & stat.S_IWOTH:
+            mode = stat.S_IMODE(status.st_mode)
+            raise ConfigError(f"{path}: others can change it (mode {mode:04o}); run: chmod o-w {path}")
+        content = file.read(maximum + 1)
+    if len(content) > maximum:
+        raise ConfigError(f"{path}: is larger than {maximum} bytes; is it the right file?")
+    return decode_text(path, content)
+
+
+def decode_text(path: Path, content: bytes) -> str:
+    """The content of a file as text.
+
+    Raises:
+        ConfigError: it is not UTF-8.
+    """
+    try:
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 at byte {error.start}") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: is not UTF-8; save the file in that encoding") from error

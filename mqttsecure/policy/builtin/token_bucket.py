@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from mqttsecure.core.decisions import Decision, Throttle
 
@@ -25,7 +26,7 @@ _CANDIDATES: Final = 8
 class TokenBucket:
     """Refills at a steady rate up to ``burst``; costs are in the same unit as ``burst``."""
 
-    __slots__ = ("_content", "_full_at", "_seconds_each")
+    __slots__ = ("__weakref__", "_content", "_full_at", "_seconds_each")
 
     def __init__(self, rate: float, burst: float) -> None:
         """``rate`` units come back per second; ``burst`` units fit."""
@@ -55,7 +56,7 @@ class TokenBucket:
 class ThrottlingMeter:
     """A bucket that goes into debt and answers with how long reading must rest until it is out of it."""
 
-    __slots__ = ("_content", "_full_at", "_per_message", "_per_octet", "_rule", "batchable")
+    __slots__ = ("__weakref__", "_content", "_full_at", "_per_message", "_per_octet", "_rule", "batchable")
 
     def __init__(self, per_message: float, per_octet: float, content: float, rule: str = "") -> None:
         """``per_message`` and ``per_octet`` are costs in seconds of refill; ``content`` what fits, in the same."""
@@ -86,7 +87,7 @@ class ThrottlingMeter:
 class RefusingMeter:
     """A bucket that refuses each message above the rate; a refused message costs nothing."""
 
-    __slots__ = ("_content", "_full_at", "_per_message", "_per_octet", "_refusal", "batchable")
+    __slots__ = ("__weakref__", "_content", "_full_at", "_per_message", "_per_octet", "_refusal", "batchable")
 
     def __init__(self, per_message: float, per_octet: float, content: float, refusal: Decision) -> None:
         """As :class:`ThrottlingMeter`; ``refusal`` is the DENY to answer with."""
@@ -122,16 +123,18 @@ B = TypeVar("B", bound=_Bucket)
 class BucketTable(Generic[B]):
     """Buckets by key, bounded without ever forgetting a debt.
 
-    A bucket that is full again says nothing, so only such are dropped. Where the table is full of others, newcomers
+    A bucket that is full again says nothing, so only such are dropped; one that a cached decision still holds is found
+    again, so that nobody has two. Where the table is full of others, newcomers
     share one bucket: an attacker with many addresses slows down strangers, never those who are known.
     """
 
-    __slots__ = ("_buckets", "_make", "_maximum", "_shared")
+    __slots__ = ("_buckets", "_dropped", "_make", "_maximum", "_shared")
 
     def __init__(self, make: Callable[[], B], maximum: int) -> None:
         self._make = make
         self._maximum = maximum
         self._buckets: OrderedDict[Hashable, B] = OrderedDict()
+        self._dropped: WeakValueDictionary[Hashable, B] = WeakValueDictionary()
         self._shared: B = make()
 
     def __len__(self) -> int:
@@ -149,7 +152,8 @@ class BucketTable(Generic[B]):
             return bucket
         if len(self._buckets) >= self._maximum and not self._make_room(now):
             return self._shared
-        bucket = self._buckets[key] = self._make()
+        bucket = self._dropped.pop(key, None) or self._make()
+        self._buckets[key] = bucket
         return bucket
 
     def _make_room(self, now: float) -> bool:
@@ -157,6 +161,7 @@ class BucketTable(Generic[B]):
             key, bucket = next(iter(self._buckets.items()))
             if bucket.is_full(now):
                 del self._buckets[key]
+                self._dropped[key] = bucket
                 return True
             self._buckets.move_to_end(key)
         return False
