@@ -29,6 +29,9 @@ from mqttsecure.service.prepare import Owner, prepare
 
 __all__ = ["Options", "makeService"]
 
+_MultiService: Any = MultiService
+"""Twisted's services are not typed."""
+
 EXIT_CONFIG: int = 1
 """The exit code for a configuration that cannot be used, as ``mqttsecure check`` has it."""
 
@@ -62,15 +65,13 @@ class BrokerApplication(MultiService):
     """The broker, and what it needs of the process around it: the log and the exit code."""
 
     def __init__(self, broker: IService, reactor: Any, observer: ILogObserver | None) -> None:
-        # Twisted's services are not typed.
-        self._base: Any = super()
-        self._base.__init__()
+        _MultiService.__init__(self)
         self._reactor = reactor
         self._observer = observer
-        self._base.addService(broker)
+        _MultiService.addService(self, broker)
 
     def setServiceParent(self, parent: object) -> None:
-        self._base.setServiceParent(parent)
+        _MultiService.setServiceParent(self, parent)
         if self._observer is not None and isinstance(parent, Componentized):
             # twistd looks here for an application's own log; it has not opened one of its own yet.
             application: Any = parent
@@ -78,7 +79,7 @@ class BrokerApplication(MultiService):
 
     def startService(self) -> None:
         stop_on_sigterm(self._reactor)
-        self._base.startService()
+        _MultiService.startService(self)
 
 
 def makeService(options: Options) -> IService:

@@ -147,7 +147,8 @@ class TlsTable(Table):
         "The lowest TLS version spoken; nothing below 1.2 exists here.", default="TLSv1.2", example="TLSv1.3"
     )
     legacy_ciphers: bool = documented(
-        "Also take TLS 1.2 cipher suites without AEAD (still forward-secret), for devices that know no others.",
+        "Also take TLS 1.2 cipher suites with CBC or without forward secrecy, for devices that know no others. A "
+        "`tls-requirements` policy refuses the latter until it has `forward_secrecy = false`.",
         default=False,
         example=True,
     )
