@@ -1,0 +1,110 @@
+# -*- test-case-name: tests.service.test_report -*-
+"""The log lines of the broker: one per connection event and per denial, with who, from where, what, and which rule."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from twisted.logger import Logger
+
+from mqttsecure.core.decisions import ConnectionFacts, Request, Stage
+from mqttsecure.core.events import Connected, Denied, Disconnected, Dropped, Event
+
+__all__ = ["report"]
+
+_log = Logger(namespace="mqttsecure")
+
+_VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
+
+
+def report(events: list[Event]) -> None:
+    """Write what happened to the log. Names from the network are escaped by the log itself."""
+    for event in events:
+        _tell(event)
+
+
+@singledispatch
+def _tell(event: object) -> None:
+    raise TypeError(f"no log line for {type(event).__name__}")
+
+
+@_tell.register
+def _(event: Connected) -> None:
+    facts = event.facts
+    _log.info(
+        "{listener}: {principal} connected as {client_id!r} from {peer}, MQTT {version}, {tls}, {session}",
+        listener=facts.listener,
+        principal=str(facts.principal),
+        client_id=facts.client_id,
+        peer=str(facts.peer),
+        version=_VERSIONS.get(facts.protocol_version, "?"),
+        tls=_tls_of(facts),
+        session="session resumed" if event.session_present else "new session",
+    )
+
+
+@_tell.register
+def _(event: Denied) -> None:
+    request, verdict = event.request, event.verdict
+    facts = request.connection
+    _log.warn(
+        "{listener}: denied {what} to {who} from {peer}: {why} [{policy}{rule}{where}, 0x{code:02x}, {decision}]",
+        listener=facts.listener,
+        what=_what(request),
+        who=_who(facts),
+        peer=str(facts.peer),
+        why=verdict.text or ("no policy permits it" if not verdict.policy else "the policy says no"),
+        policy=f"policy {verdict.policy}" if verdict.policy else "default deny",
+        rule=f", rule {verdict.rule}" if verdict.rule else "",
+        where=f", {verdict.source}" if verdict.source else "",
+        code=verdict.reason_code,
+        decision=f"decision {verdict.decision_id}",
+    )
+
+
+@_tell.register
+def _(event: Disconnected) -> None:
+    facts = event.facts
+    _log.info(
+        "{listener}: {who} from {peer} {how}: {text}{code}",
+        listener=facts.listener,
+        who=_who(facts),
+        peer=str(facts.peer),
+        how="left" if event.by_peer else "closed",
+        text=event.text,
+        code=f" [0x{event.reason_code:02x}]" if event.reason_code else "",
+    )
+
+
+@_tell.register
+def _(event: Dropped) -> None:
+    _log.warn(
+        "message on {topic!r} not kept for {client_id!r}: {why}",
+        topic=event.topic,
+        client_id=event.client_id,
+        why=event.why,
+    )
+
+
+def _tls_of(facts: ConnectionFacts) -> str:
+    return "no TLS" if facts.tls is None else f"{facts.tls.version} {facts.tls.cipher}"
+
+
+def _who(facts: ConnectionFacts) -> str:
+    if facts.principal is not None:
+        return f"{facts.principal} ({facts.client_id!r})"
+    if facts.username is not None or facts.client_id:
+        return f"someone who says {facts.username!r} ({facts.client_id!r})"
+    return "someone"
+
+
+def _what(request: Request) -> str:
+    if request.stage is Stage.PUBLISH:
+        kind = "a will on" if request.is_will else "PUBLISH to"
+        return f"{kind} {request.topic!r} qos {request.qos}{' retain' if request.retain else ''}"
+    if request.stage is Stage.SUBSCRIBE:
+        shared = f"$share/{request.share_group}/" if request.share_group is not None else ""
+        return f"SUBSCRIBE to {shared + request.topic!r} qos {request.qos}"
+    if request.stage is Stage.DELIVER:
+        return f"delivery of {request.topic!r} qos {request.qos}"
+    return str(request.stage.value)

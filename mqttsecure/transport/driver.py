@@ -1,0 +1,217 @@
+# -*- test-case-name: tests.transport.test_driver -*-
+"""Feeds the core and carries out what it wants. On the path of each read: nothing here is done per message.
+
+All connections that the core touched in one reactor turn are written at its end, one write each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from mqttsecure.core.broker import BrokerCore
+from mqttsecure.core.connection import Connection
+from mqttsecure.core.decisions import ConnectionFacts, Decide, Pending, Request, Verdict
+from mqttsecure.core.events import Event
+from mqttsecure.core.limits import Limits
+from mqttsecure.wire.constants import ReasonCode
+
+__all__ = ["Adapter", "Chain", "CoreDriver"]
+
+_log = Logger()
+
+
+class Chain(Protocol):
+    """The part of the policy chain that is used here."""
+
+    def decide(self, request: Request) -> Verdict | Pending: ...
+
+    def connection_opened(self, connection: ConnectionFacts) -> None: ...
+
+    def connection_authenticated(self, connection: ConnectionFacts) -> None: ...
+
+    def connection_closed(self, connection: ConnectionFacts) -> None: ...
+
+
+class Adapter(Protocol):
+    """What the driver asks of a connection's protocol."""
+
+    def flush(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class CoreDriver:
+    """Runs one :class:`~mqttsecure.core.broker.BrokerCore` on a reactor.
+
+    Args:
+        limits: for the core.
+        chain: answers the core's questions, and those asked before a connection reaches it.
+        clock: the reactor.
+        random_bytes: unpredictable bytes.
+        acknowledge_denied: see ``BrokerCore``.
+        report: gets what happened, at the end of each turn.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        chain: Chain,
+        clock: IReactorTime,
+        random_bytes: Callable[[int], bytes],
+        acknowledge_denied: Sequence[str] = (),
+        report: Callable[[list[Event]], None] = lambda events: None,
+    ) -> None:
+        self.chain = chain
+        self.clock = clock
+        self.core = BrokerCore(limits, self.decide, random_bytes, acknowledge_denied)
+        self.core.observe_authenticated(lambda facts: self.chain.connection_authenticated(facts))
+        self.limits = limits
+        self._report = report
+        self._flush_is_due = False
+        self._timer: IDelayedCall | None = None
+        self._last_connection_id = 0
+        self.adapters: set[Adapter] = set()
+        self._all_gone: Deferred[None] | None = None
+
+    # -- questions -----------------------------------------------------------------------------------------------
+
+    @property
+    def decide(self) -> Decide:
+        return self._decide
+
+    def _decide(self, request: Request) -> Verdict | Pending:
+        answer = self.chain.decide(request)
+        if isinstance(answer, Pending):
+            answer.listener = self._verdict_came
+        return answer
+
+    def _verdict_came(self, pending: Pending, verdict: Verdict) -> None:
+        try:
+            self.core.verdict(pending, verdict, self.clock.seconds())
+        except Exception:  # our own fault: no connection of others may suffer for it
+            self._internal_error()
+        self.schedule_flush()
+
+    def next_connection_id(self) -> int:
+        """A number for a new connection, never used before."""
+        self._last_connection_id += 1
+        return self._last_connection_id
+
+    # -- what connections bring ----------------------------------------------------------------------------------
+
+    def receive(self, connection: Connection, data: bytes) -> None:
+        """Feed the core."""
+        try:
+            self.core.receive_bytes(connection, data, self.clock.seconds())
+        except Exception:  # a bug of ours closes this connection; the broker runs on
+            self._internal_error()
+            self.end(connection, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "an internal error")
+        if not self._flush_is_due and self.core.state.touched:
+            self.schedule_flush()
+
+    def lost(self, connection: Connection) -> None:
+        """The network connection is gone."""
+        try:
+            self.core.connection_lost(connection, self.clock.seconds())
+        except Exception:
+            self._internal_error()
+        self.schedule_flush()
+
+    def end(self, connection: Connection, reason_code: int, text: str) -> None:
+        """Close a connection from outside the core."""
+        try:
+            self.core.close(connection, reason_code, text, self.clock.seconds())
+        except Exception:
+            self._internal_error()
+            connection.closing = True
+            self.core.state.touch(connection)
+        self.schedule_flush()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish as the broker itself."""
+        self.core.publish(topic, payload, self.clock.seconds(), retain=retain)
+        self.schedule_flush()
+
+    def close_all(self, patience: float) -> Deferred[None]:
+        """Close all connections with 0x8B; fires when they are gone, or aborted after ``patience`` seconds."""
+        self.core.shut_down(self.clock.seconds())
+        self.flush()
+        self.stop()
+        done: Deferred[None] = Deferred()
+        if not self.adapters:
+            done.callback(None)
+            return done
+        self._all_gone = done
+        timeout = self.clock.callLater(patience, self._abort_all)
+        done.addBoth(lambda result: timeout.cancel() if timeout.active() else None)
+        return done
+
+    def _abort_all(self) -> None:
+        for adapter in list(self.adapters):
+            adapter.abort()
+
+    def arrived(self, adapter: Adapter) -> None:
+        """A connection's adapter is in use from now on."""
+        self.adapters.add(adapter)
+
+    def left(self, adapter: Adapter) -> None:
+        """Its connection is gone."""
+        self.adapters.discard(adapter)
+        if not self.adapters and self._all_gone is not None:
+            done, self._all_gone = self._all_gone, None
+            done.callback(None)
+
+    def _internal_error(self) -> None:
+        self.core.counters.internal_errors += 1
+        _log.failure("internal error; please report it")
+
+    # -- what the core wants -------------------------------------------------------------------------------------
+
+    def schedule_flush(self) -> None:
+        """Have :meth:`flush` run once, after all that this turn still brings."""
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self.clock.callLater(0, self.flush)
+
+    def flush(self) -> None:
+        """Write outboxes, close and pause connections, hand on events, set the timer."""
+        self._flush_is_due = False
+        core = self.core
+        while core.state.touched:
+            for connection in core.take_touched():
+                adapter = connection.adapter
+                if adapter is not None:
+                    adapter.flush()
+        if core.state.events:
+            self._report(core.take_events())
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        due = self.core.next_deadline()
+        timer = self._timer
+        if due is None:
+            return
+        if timer is not None and timer.active():
+            if timer.getTime() <= due:
+                return  # an early call finds nothing due and sets the timer anew
+            timer.cancel()
+        self._timer = self.clock.callLater(max(0.0, due - self.clock.seconds()), self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        try:
+            self.core.expire(self.clock.seconds())
+        except Exception:
+            self._internal_error()
+        self.flush()
+
+    def stop(self) -> None:
+        """No more timers."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None

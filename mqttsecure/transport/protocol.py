@@ -1,0 +1,199 @@
+# -*- test-case-name: tests.transport.test_protocol -*-
+"""One network connection: from the HANDSHAKE stage to its end. On the path of each read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mqttsecure.core.connection import Connection
+from mqttsecure.core.decisions import ConnectionFacts, Effect, Pending, Request, Stage, Verdict
+from mqttsecure.core.events import Denied
+from mqttsecure.transport.driver import CoreDriver
+from mqttsecure.transport.tls import tls_facts
+from mqttsecure.wire.constants import ReasonCode
+
+__all__ = ["MqttProtocol"]
+
+_WRITE_SIZE: Final = 64 * 1024
+"""Most that is handed to the transport at once: it says "enough" from 64 KiB on, so that at most twice that waits in
+its buffers and those of TLS; the rest stays in the outbox, where it is counted and can be dropped."""
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class MqttProtocol(Protocol):
+    """Adapts one transport to the core.
+
+    ``facts`` come from the ACCEPT stage, which has permitted the connection; ``on_lost`` is called once at its end.
+    """
+
+    def __init__(self, driver: CoreDriver, facts: ConnectionFacts, is_tls: bool, on_lost: Callable[[], None]) -> None:
+        self._driver = driver
+        self._on_lost = on_lost
+        self._facts = facts
+        self._is_tls = is_tls
+        self._transport: Any = None
+        self._connection: Connection | None = None
+        self._is_through = False
+        self._pending: Pending | None = None
+        self._early: list[bytes] = []
+        self._early_bytes = 0
+        self._is_reading = True
+        self._linger: IDelayedCall | None = None
+
+    # -- coming up -----------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._transport = self.transport
+        connection = self._connection = self._driver.core.connection_made(self._facts)
+        connection.adapter = self
+        self._driver.arrived(self)
+        self._driver.schedule_flush()  # sets the timer for the CONNECT that is due
+        if not self._is_tls:
+            self._judge_handshake()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is up: its facts are known now, and not earlier."""
+        self._facts.tls = tls_facts(self._transport)
+        self._judge_handshake()
+
+    def _judge_handshake(self) -> None:
+        request = Request(Stage.HANDSHAKE, self._facts, self._driver.clock.seconds())
+        answer = self._driver.chain.decide(request)
+        if isinstance(answer, Pending):
+            self._pending = answer
+            answer.listener = lambda pending, verdict: self._handshake_judged(request, verdict)
+            self._transport.pauseProducing()
+        else:
+            self._handshake_judged(request, answer)
+
+    def _handshake_judged(self, request: Request, verdict: Verdict) -> None:
+        waited = self._pending is not None
+        self._pending = None
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            return
+        if verdict.effect is not Effect.PERMIT:
+            self._driver.core.state.events.append(Denied(request, verdict))
+            self._driver.end(connection, verdict.reason_code, "denied at HANDSHAKE")
+            return
+        self._is_through = True
+        self._transport.registerProducer(self, True)
+        if waited:
+            self._transport.resumeProducing()
+        early, self._early = self._early, []
+        for data in early:
+            self._driver.receive(connection, data)
+
+    # -- reading and writing -------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if self._is_through:
+            self._driver.receive(connection, data)
+        else:
+            self._keep_early(connection, data)
+
+    def _keep_early(self, connection: Connection, data: bytes) -> None:
+        """Bytes that arrive before the HANDSHAKE verdict wait, within the same bound as behind any other verdict."""
+        self._early_bytes += len(data)
+        if self._early_bytes > 2 * self._driver.limits.pending_bytes:
+            self._driver.end(connection, ReasonCode.QUOTA_EXCEEDED, "sent too much while it had to wait")
+        else:
+            self._early.append(data)
+
+    def flush(self) -> None:
+        """Carry out what the core wants of this connection."""
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.outbox and (connection.writable or connection.closing):
+            self._write(connection)
+        if connection.closing:
+            self._close(connection)
+            return
+        if connection.reading is not self._is_reading:
+            self._is_reading = connection.reading
+            if connection.reading:
+                self._transport.resumeProducing()
+            else:
+                self._transport.pauseProducing()
+        if connection.writable and not connection.outbox:
+            session = connection.session
+            if connection.replays is not None or (session is not None and session.queue is not None):
+                self._driver.core.drained(connection, self._driver.clock.seconds())
+
+    def _write(self, connection: Connection) -> None:
+        outbox = connection.outbox
+        size = connection.outbox_bytes
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        connection.outbox = []
+        connection.outbox_bytes = 0
+        if size <= _WRITE_SIZE:
+            self._driver.core.counters.bytes_sent += size
+            self._transport.write(data)
+            return
+        position = 0
+        while position < size and (connection.writable or connection.closing):
+            self._transport.write(data[position : position + _WRITE_SIZE])
+            position += _WRITE_SIZE
+        position = min(position, size)
+        self._driver.core.counters.bytes_sent += position
+        if position < size:
+            connection.outbox.insert(0, data[position:])
+            connection.outbox_bytes += size - position
+
+    def pauseProducing(self) -> None:
+        """The transport has enough."""
+        if self._connection is not None:
+            self._connection.writable = False
+
+    def resumeProducing(self) -> None:
+        """The network has taken what was written."""
+        connection = self._connection
+        if connection is not None:
+            connection.writable = True
+            self._driver.core.state.touch(connection)
+            self._driver.schedule_flush()
+
+    def stopProducing(self) -> None:
+        """The transport is going away; ``connectionLost`` follows."""
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _close(self, connection: Connection) -> None:
+        """Close in good order, and abort a peer that does not let us."""
+        if self._linger is not None:
+            return
+        clock = self._driver.clock
+        self._linger = clock.callLater(self._driver.limits.close_linger, self.abort)
+        if self._is_through:
+            self._transport.unregisterProducer()
+        if not self._is_reading:
+            self._transport.resumeProducing()  # a paused transport would not see the peer's end
+        self._transport.loseConnection()
+
+    def abort(self) -> None:
+        """End it now, whatever is still to be written."""
+        self._transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
+        if self._pending is not None:
+            self._pending.cancel()
+            self._pending = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._driver.lost(connection)
+            connection.adapter = None
+            self._driver.left(self)
+            self._driver.chain.connection_closed(self._facts)
+            self._on_lost()

@@ -1,0 +1,209 @@
+# -*- test-case-name: tests.transport.test_tls -*-
+"""TLS: the one place where contexts are made, the transport, and what a handshake settled.
+
+Resumption is off (no tickets, no session cache): a resumed session runs no verification, so that a revoked client
+certificate would pass. Renegotiation is off. Suites are forward secret with AEAD unless the listener names its wish
+for old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import (
+    AcceptableCiphers,
+    Certificate,
+    CertificateOptions,
+    KeyPair,
+    PrivateCertificate,
+    TLSVersion,
+)
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from mqttsecure.core.decisions import TlsFacts
+
+__all__ = ["ServerContext", "TlsTransport", "tls_factory", "tls_facts"]
+
+FORWARD_SECRET_SUITES: Final = ":".join(
+    (
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_AES_256_GCM_SHA384",
+        "TLS_CHACHA20_POLY1305_SHA256",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-RSA-CHACHA20-POLY1305",
+    )
+)
+
+LEGACY_SUITES: Final = "AES128-GCM-SHA256:AES256-GCM-SHA384:ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256"
+"""What `legacy_ciphers` adds: devices that can do no better; without forward secrecy or with CBC."""
+
+_VERSIONS: Final = {"TLSv1.2": TLSVersion.TLSv1_2, "TLSv1.3": TLSVersion.TLSv1_3}
+
+_HEADER: Final = 5
+"""Bytes of a TLS record header."""
+
+_READ_SIZE: Final = 2**15
+"""More than one record holds, so that one call takes it whole."""
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerContext:
+    """Makes the TLS side of each connection from the current context; ``context`` is replaced, never edited."""
+
+    def __init__(self, context: SSL.Context) -> None:
+        self.context = context
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return SSL.Connection(self.context, None)
+
+    @classmethod
+    def load(
+        cls,
+        certificate: Path,
+        key: Path,
+        *,
+        client_certificate: str = "none",
+        anchors: Sequence[bytes] = (),
+        minimum_version: str = "TLSv1.2",
+        legacy_ciphers: bool = False,
+    ) -> ServerContext:
+        """Read the files and make a context.
+
+        Args:
+            certificate: PEM, the server's certificate and then its chain.
+            key: PEM.
+            client_certificate: "none", "optional" or "required".
+            anchors: DER of the certificates that clients' ones must lead to.
+            minimum_version: "TLSv1.2" or "TLSv1.3".
+            legacy_ciphers: also allow suites without forward secrecy or AEAD.
+
+        Raises:
+            OSError: a file cannot be read.
+            OpenSSL.SSL.Error, OpenSSL.crypto.Error, ValueError: it does not hold what it should.
+        """
+        chain = _pem_certificates(certificate.read_bytes())
+        private_key = KeyPair.load(key.read_bytes(), crypto.FILETYPE_PEM)
+        own = PrivateCertificate.fromCertificateAndKeyPair(Certificate(chain[0]), private_key)
+        suites = FORWARD_SECRET_SUITES + (":" + LEGACY_SUITES if legacy_ciphers else "")
+        options = CertificateOptions(
+            privateKey=own.privateKey.original,
+            certificate=own.original,
+            extraCertChain=chain[1:],
+            raiseMinimumTo=_VERSIONS[minimum_version],
+            acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(suites),
+            acceptableProtocols=[b"mqtt"],
+        )
+        context = options.getContext()
+        # CertificateOptions sets both already; stated here since client certificates depend on it.
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        if client_certificate != "none":
+            _ask_for_certificates(context, anchors, client_certificate == "required")
+        return cls(context)
+
+
+def _ask_for_certificates(context: SSL.Context, anchors: Sequence[bytes], required: bool) -> None:
+    """Have clients' certificates verified against ``anchors``, which may be intermediate ones."""
+    certificates = [crypto.load_certificate(crypto.FILETYPE_ASN1, anchor) for anchor in anchors]
+    store = context.get_cert_store()
+    if store is None:
+        raise ValueError("OpenSSL gives no certificate store")
+    for certificate in certificates:
+        store.add_cert(certificate)
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    context.set_client_ca_list([certificate.get_subject() for certificate in certificates])
+    mode = SSL.VERIFY_PEER | SSL.VERIFY_CLIENT_ONCE | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
+    context.set_verify(mode, lambda connection, certificate, error, depth, is_good: bool(is_good))
+
+
+def _pem_certificates(text: bytes) -> list[crypto.X509]:
+    end = b"-----END CERTIFICATE-----"
+    found = [
+        crypto.load_certificate(crypto.FILETYPE_PEM, part + end) for part in text.split(end)[:-1] if b"BEGIN" in part
+    ]
+    if not found:
+        raise ValueError("no certificate in the file")
+    return found
+
+
+class TlsTransport(TLSMemoryBIOProtocol):
+    """Twisted's TLS without what a broker that writes once per turn does not need.
+
+    Its own aggregation of small writes is left out, and a read that held exactly one record is not followed by
+    asking OpenSSL for another, which answers by an exception that costs as much as a message.
+    """
+
+    _missing = 0
+    """Bytes still to come of the record under way."""
+    _head = b""
+    """The beginning of a record header whose rest is still to come."""
+
+    def dataReceived(self, data: bytes) -> None:
+        is_one_record = (
+            not self._missing
+            and not self._head
+            and len(data) > _HEADER
+            and len(data) == _HEADER + (data[3] << 8 | data[4])
+        )
+        if not is_one_record:
+            self._follow_records(data)
+            super().dataReceived(data)
+            return
+        if not self._handshakeDone or self._appSendBuffer:
+            super().dataReceived(data)
+            return
+        self._tlsConnection.bio_write(data)
+        try:
+            plain = self._tlsConnection.recv(_READ_SIZE)
+        except SSL.Error:
+            self._flushReceiveBIO()  # not application data: the usual way finds out what
+            return
+        if not self._aborted:
+            self.wrappedProtocol.dataReceived(plain)
+
+    def _follow_records(self, data: bytes) -> None:
+        """Keep count of where records begin and end."""
+        position = self._missing
+        if self._head:
+            data = self._head + data
+        size = len(data)
+        while position + _HEADER <= size:
+            position += _HEADER + (data[position + 3] << 8 | data[position + 4])
+        self._missing = max(0, position - size)
+        self._head = data[position:]
+
+
+def tls_factory(context: ServerContext, clock: IReactorTime) -> TLSMemoryBIOFactory:
+    """What :class:`TlsTransport` takes as its factory."""
+    factory = TLSMemoryBIOFactory(context, False, Factory(), clock)
+    factory.protocol = TlsTransport
+    return factory
+
+
+def tls_facts(transport: Any) -> TlsFacts:
+    """What the finished handshake of ``transport`` settled."""
+    connection: SSL.Connection = transport.getHandle()
+    certificate = connection.get_peer_certificate(as_cryptography=True)
+    chain = connection.get_verified_chain(as_cryptography=True) if certificate is not None else None
+    server_name = connection.get_servername()
+    protocol = connection.get_alpn_proto_negotiated()
+    return TlsFacts(
+        version=connection.get_protocol_version_name(),
+        cipher=connection.get_cipher_name() or "",
+        server_name=server_name.decode("ascii", "replace") if server_name else None,
+        application_protocol=protocol.decode("ascii", "replace") if protocol else None,
+        peer_certificate=certificate.public_bytes(Encoding.DER) if certificate is not None else None,
+        verified_chain=tuple(each.public_bytes(Encoding.DER) for each in chain or ()),
+    )
