@@ -36,12 +36,7 @@ EXIT_CONFIG: int = 1
 """The exit code for a configuration that cannot be used, as ``mqttsecure check`` has it."""
 
 
-class Options(usage.Options):
-    """The options of ``twistd mqttsecure``."""
-
-    synopsis = "--config FILE"
-    longdesc = """Run the MQTT broker that FILE describes.
-
+_EXAMPLES = """\
 Examples:
   twistd -n mqttsecure --config etc/broker.toml
       in the foreground, the log on the terminal
@@ -50,9 +45,22 @@ Examples:
   mqttsecure check etc/broker.toml
       only look for mistakes
 
-SIGTERM stops it in order. Exit codes: 0 stopped in order, 1 not started."""
+SIGTERM stops it in order. Exit codes: 0 stopped in order, 1 not started.
+"""
+
+
+class Options(usage.Options):
+    """The options of ``twistd mqttsecure``."""
+
+    synopsis = "--config FILE"
+    longdesc = "Run the MQTT broker that FILE describes."
 
     optParameters = [["config", "c", None, "The configuration file (TOML)."]]
+
+    def getUsage(self, width: int | None = None) -> str:
+        """What ``--help`` prints; the examples as they are, since ``longdesc`` would be filled to paragraphs."""
+        options: Any = super()
+        return f"{options.getUsage(width)}\n{_EXAMPLES}"
 
     def postOptions(self) -> None:
         if self["config"] is None:
@@ -105,9 +113,8 @@ def _refuse(error: ConfigError) -> NoReturn:
     for problem in error.problems:
         _tell(problem, stream=sys.stderr)
     count = len(error.problems)
-    _tell(
-        f"mqttsecure: not started, {count} problem{'' if count == 1 else 's'} in the configuration", stream=sys.stderr
-    )
+    problems = "1 problem" if count == 1 else f"{count} problems"
+    _tell(f"mqttsecure: not started: {problems} in the configuration", stream=sys.stderr)
     raise SystemExit(EXIT_CONFIG)
 
 

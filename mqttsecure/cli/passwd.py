@@ -102,13 +102,17 @@ def _set_one(file: Path, user: str, groups: tuple[str, ...] | None, generate: bo
 
 
 def _ask(user: str) -> str:
-    if sys.stdin.isatty():
+    if _is_terminal():
         answer: str = click.prompt(f"Password of {user}", hide_input=True, confirmation_prompt=True)
         return answer
     line = sys.stdin.readline()
     if not line.rstrip("\r\n"):
         raise ValueError("no password was given on stdin")
     return line.rstrip("\r\n")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _delete(file: Path, user: str) -> None:

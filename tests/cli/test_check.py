@@ -1,0 +1,78 @@
+# -*- test-case-name: tests.cli.test_check -*-
+"""``mqttsecure check``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+from twisted.trial import unittest
+
+from mqttsecure.cli.main import main
+from tests.support.config import write_config
+from tests.support.process import CHECKOUT
+
+
+class CheckTests(unittest.SynchronousTestCase):
+    """Someone wants to know before a start."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+
+    def check(self, *arguments: object) -> Result:
+        return CliRunner().invoke(main, ["check", *map(str, arguments)])
+
+    def test_good(self) -> None:
+        """Exit code 0, one line."""
+        result = self.check(write_config(self.directory).config)
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertIn("no problems", result.stdout)
+
+    def test_shipped_configuration_before_its_first_start(self) -> None:
+        """No certificate is there yet, and that is no problem; none is there afterwards either."""
+        root = self.directory / "clone"
+        (root / "etc").mkdir(parents=True)
+        (root / "etc" / "broker.toml").write_text((CHECKOUT / "etc" / "broker.toml").read_text())
+        result = self.check(root / "etc" / "broker.toml")
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertEqual([path.name for path in root.iterdir()], ["etc"])
+
+    def test_bad(self) -> None:
+        """Exit code 1; each problem on stderr in a form that editors follow."""
+        files = write_config(self.directory, listener="nonsense = 1", extra="[log]\nlevel = 1\n")
+        result = self.check(files.config)
+        self.assertEqual(result.exit_code, 1)
+        self.assertRegex(result.stderr, r"broker\.toml:\d+: listener\[0\]\.nonsense: ")
+        self.assertRegex(result.stderr, r"broker\.toml:\d+: log\.level: ")
+        self.assertIn("2 problems", result.stderr)
+
+    def test_table(self) -> None:
+        """Listener by stage, who can permit and who can deny."""
+        result = self.check("--table", write_config(self.directory).config)
+        self.assertEqual(result.exit_code, 0)
+        row = next(line for line in result.stdout.splitlines() if "AUTHENTICATE" in line)
+        self.assertIn("certificate, password", row)
+
+    def test_json(self) -> None:
+        """For programs: parts instead of lines."""
+        files = write_config(self.directory, plaintext=True)
+        answer = json.loads(self.check("--json", "--table", files.config).stdout)
+        self.assertTrue(answer["ok"])
+        self.assertEqual(len(answer["table"]), 14)
+        self.assertEqual(answer["warnings"][0]["file"], str(files.config))
+        files = write_config(self.directory, listener="nonsense = 1")
+        result = self.check("--json", "--table", files.config)
+        answer = json.loads(result.stdout)
+        self.assertEqual(result.exit_code, 1)
+        self.assertEqual((answer["ok"], answer["table"]), (False, []))
+        self.assertIn("unknown key", answer["problems"][0]["text"])
+        self.assertIsInstance(answer["problems"][0]["line"], int)
+
+    def test_no_file(self) -> None:
+        """A problem like any other; no argument at all is a usage error."""
+        result = self.check(self.directory / "none.toml")
+        self.assertEqual(result.exit_code, 1)
+        self.assertIn("cannot be read", result.stderr)
+        self.assertEqual(self.check().exit_code, 2)
