@@ -8,7 +8,7 @@ policies are collected; with any at all there is no chain.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
-from mqttsecure.core.decisions import Source, Stage
+from mqttsecure.core.decisions import Role, Source, Stage
 from mqttsecure.core.limits import Limits
 from mqttsecure.errors import ConfigError, PolicyLoadError
 from mqttsecure.interfaces import IPolicy
@@ -115,6 +115,7 @@ class _Builder:
         for problem in chain.check():
             self._problems.add_text(problem)
         self._problems.raise_if_any()
+        self._warnings += _asked_too_early(bindings)
         return Assembly(config, chain, config.listeners, authorities, config.limits, tuple(used), tuple(self._warnings))
 
     def _registry(self) -> PolicyRegistry | None:
@@ -207,6 +208,25 @@ def _warnings(config: BrokerConfig) -> list[str]:
         for host, _ in listener.addresses
         if not is_loopback(host)
     ]
+
+
+def _asked_too_early(bindings: Sequence[PolicyBinding]) -> list[str]:
+    """Policies that judge who a client is before all policies that may tell have been asked."""
+    found = []
+    for position, binding in enumerate(bindings):
+        if binding.factory.stages.get(Stage.AUTHENTICATE) is not Role.RESTRICTS:
+            continue
+        later = [
+            each.id
+            for each in bindings[position + 1 :]
+            if each.on & binding.on and each.factory.stages.get(Stage.AUTHENTICATE) is Role.GRANTS
+        ]
+        if later:
+            found.append(
+                f"{binding.where}: is asked at AUTHENTICATE before {', '.join(later)} could say who the client is; "
+                "put it behind"
+            )
+    return found
 
 
 def _warnings_of(policy: IPolicy) -> tuple[str, ...]:

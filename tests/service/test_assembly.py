@@ -69,6 +69,17 @@ class BuildTests(AssemblyTestCase):
         warnings = "\n".join(check(load_config(files.config)).warnings)
         self.assertIn("listener 'open' takes passwords and messages in the clear on 0.0.0.0", warnings)
 
+    def test_restriction_before_the_identity_policies_is_warned_of(self) -> None:
+        """``client-id`` with {user} above the password file would refuse everybody."""
+        files = write_config(self.directory)
+        text = files.config.read_text()
+        block = text[text.index('[[policy]]\nid = "client-ids"') : text.index('[[policy]]\nid = "topics"')]
+        files.config.write_text(
+            text.replace(block, "").replace('[[policy]]\nid = "certificate"', block + '[[policy]]\nid = "certificate"')
+        )
+        (warning,) = check(load_config(files.config)).warnings
+        self.assertIn("is asked at AUTHENTICATE before certificate, password could say", warning)
+
 
 class ProblemTests(AssemblyTestCase):
     """Everything in the way, at once and by line."""

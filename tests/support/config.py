@@ -139,11 +139,6 @@ use = "tls-requirements"
 plaintext = "{"loopback" if plaintext else "never"}"
 
 [[policy]]
-id = "client-ids"
-use = "client-id"
-patterns = ["*"]
-
-[[policy]]
 id = "certificate"
 use = "client-certificate"
 authorities = ["lab"]
@@ -152,6 +147,11 @@ authorities = ["lab"]
 id = "password"
 use = "password-file"
 authority = "lab"
+
+[[policy]]
+id = "client-ids"
+use = "client-id"
+patterns = ["*"]
 
 {extra_policies}
 [[policy]]
