@@ -150,7 +150,7 @@ class ConnectionLimit:
     @staticmethod
     def _rate(limits: _Limits, keys: _Keys, request: Request) -> Decision | None:
         if request.purpose is Purpose.LIVE:
-            allowed = limits.buckets.get(keys.rate, request.now).take(1, request.now)
+            allowed = limits.buckets.get(keys.rate, request.now).take(request.now)
         else:
             bucket = limits.buckets.find(keys.rate)
             allowed = bucket is None or bucket.has(request.now)

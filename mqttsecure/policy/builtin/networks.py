@@ -34,6 +34,8 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
         ValueError: it is neither, or has bits set beyond the prefix.
     """
     try:
+        if "%" in text:
+            raise ValueError("a scope has no meaning in a rule")
         network = ip_network(text)
     except ValueError as error:
         raise ValueError(_fault(text, error)) from error
@@ -44,7 +46,7 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
 
 def _fault(text: str, error: ValueError) -> str:
     try:
-        meant = ip_network(text, strict=False)
+        meant = ip_network("" if "%" in text else text, strict=False)
     except ValueError:
         return (
             f'{text!r} is no address or prefix ({error}); write it like "192.0.2.0/24", or "{EVERYWHERE}" or "{UNIX}"'

@@ -16,7 +16,7 @@ from mqttsecure.core.decisions import Decision, Throttle
 
 __all__ = ["BucketTable", "RefusingMeter", "ThrottlingMeter", "TokenBucket"]
 
-_ROUNDING: Final = 1e-9
+_ROUNDING: Final = 1e-6
 """Seconds by which sums of costs may miss the exact value."""
 
 _CANDIDATES: Final = 8
@@ -24,28 +24,29 @@ _CANDIDATES: Final = 8
 
 
 class TokenBucket:
-    """Refills at a steady rate up to ``burst``; costs are in the same unit as ``burst``."""
+    """Refills at a steady rate up to ``burst`` units, of which there is at least one."""
 
     __slots__ = ("__weakref__", "_content", "_full_at", "_seconds_each")
 
     def __init__(self, rate: float, burst: float) -> None:
         """``rate`` units come back per second; ``burst`` units fit."""
         self._seconds_each = 1.0 / rate
-        self._content = burst / rate - _ROUNDING
+        self._content = burst / rate + _ROUNDING
         self._full_at = float("-inf")
 
     def has(self, now: float) -> bool:
-        """Whether anything is left."""
-        return self._full_at - now < self._content
+        """Whether one unit is left."""
+        return max(self._full_at, now) + self._seconds_each - now <= self._content
 
-    def take(self, amount: float, now: float) -> bool:
-        """Take ``amount`` where anything is left, running into debt by the rest; a refusal costs nothing."""
+    def take(self, now: float) -> bool:
+        """Take one unit if it is there; a refusal costs nothing."""
         full_at = self._full_at
         if full_at < now:
             full_at = now
-        if full_at - now >= self._content:
+        full_at += self._seconds_each
+        if full_at - now > self._content:
             return False
-        self._full_at = full_at + amount * self._seconds_each
+        self._full_at = full_at
         return True
 
     def is_full(self, now: float) -> bool:
@@ -94,18 +95,19 @@ class RefusingMeter:
         self.batchable = False
         self._per_message = per_message
         self._per_octet = per_octet
-        self._content = content - _ROUNDING
+        self._content = content + _ROUNDING
         self._full_at = float("-inf")
         self._refusal = refusal
 
     def spend(self, messages: int, octets: int, now: float) -> Decision | None:
-        """Count, or refuse where nothing is left. One large message may overdraw what is left, so that none starves."""
+        """Count, or refuse what is not there. A full bucket lets through even a message larger than itself."""
         full_at = self._full_at
         if full_at < now:
             full_at = now
-        if full_at - now >= self._content:
+        cost = messages * self._per_message + octets * self._per_octet
+        if full_at - now + cost > self._content and full_at > now:
             return self._refusal
-        self._full_at = full_at + messages * self._per_message + octets * self._per_octet
+        self._full_at = full_at + cost
         return None
 
     def is_full(self, now: float) -> bool:

@@ -1,0 +1,1 @@
+"""Tests of the built-in policies, each alone with a fake environment."""
