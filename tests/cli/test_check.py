@@ -76,3 +76,20 @@ class CheckTests(unittest.SynchronousTestCase):
         self.assertEqual(result.exit_code, 1)
         self.assertIn("cannot be read", result.stderr)
         self.assertEqual(self.check().exit_code, 2)
+
+
+class DocumentationTests(unittest.SynchronousTestCase):
+    """Someone copies the configuration from the manual."""
+
+    def test_production_example_can_be_used(self) -> None:
+        """With its files in place it has no problem and nothing to warn of."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        files = write_config(directory)
+        page = (CHECKOUT / "docs" / "howto" / "production.md").read_text()
+        files.config.write_text(page.partition("```toml\n")[2].partition("```")[0])
+        (directory / "devices-ca.pem").write_bytes(files.ca.read_bytes())
+        environment = {"CREDENTIALS_DIRECTORY": str(directory)}
+        result = CliRunner(env=environment).invoke(main, ["check", str(files.config)])
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertNotIn("warning", result.stderr)
