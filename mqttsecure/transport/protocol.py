@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -15,17 +15,18 @@ from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import ConnectionFacts, Effect, Pending, Request, Stage, Verdict
 from mqttsecure.core.events import Denied
 from mqttsecure.transport.driver import CoreDriver
-from mqttsecure.transport.tls import tls_facts
+from mqttsecure.transport.sending import Sender
+from mqttsecure.transport.tls import TlsTransport, tls_facts
 from mqttsecure.wire.constants import ReasonCode
 
 __all__ = ["MqttProtocol"]
 
 _WRITE_SIZE: Final = 64 * 1024
-"""Most that is handed to the transport at once: it says "enough" from 64 KiB on, so that at most twice that waits in
-its buffers and those of TLS; the rest stays in the outbox, where it is counted and can be dropped."""
+"""Most that is written at once, so that no more than that can wait in the transport for a socket that is full; the rest
+stays in the outbox, where it is counted and can be dropped."""
 
 
-@implementer(IHandshakeListener, IPushProducer)
+@implementer(IHandshakeListener)
 class MqttProtocol(Protocol):
     """Adapts one transport to the core.
 
@@ -38,6 +39,8 @@ class MqttProtocol(Protocol):
         self._facts = facts
         self._is_tls = is_tls
         self._transport: Any = None
+        self._sender: Sender
+        self._send: Callable[[bytes], None]
         self._connection: Connection | None = None
         self._is_through = False
         self._pending: Pending | None = None
@@ -49,7 +52,13 @@ class MqttProtocol(Protocol):
     # -- coming up -----------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        self._transport = self.transport
+        self._transport = transport = self.transport
+        if isinstance(transport, TlsTransport):
+            self._sender = transport.sender
+            self._send = transport.write
+        else:
+            self._sender = Sender(transport, self.resumeProducing)
+            self._send = self._sender.send
         connection = self._connection = self._driver.core.connection_made(self._facts)
         connection.adapter = self
         self._driver.arrived(self)
@@ -83,7 +92,6 @@ class MqttProtocol(Protocol):
             self._driver.end(connection, verdict.reason_code, "denied at HANDSHAKE")
             return
         self._is_through = True
-        self._transport.registerProducer(self, True)
         if waited:
             self._transport.resumeProducing()
         early, self._early = self._early, []
@@ -137,23 +145,22 @@ class MqttProtocol(Protocol):
         connection.outbox = []
         connection.outbox_bytes = 0
         if size <= _WRITE_SIZE:
-            self._driver.core.counters.bytes_sent += size
-            self._transport.write(data)
-            return
-        position = 0
-        while position < size and (connection.writable or connection.closing):
-            self._transport.write(data[position : position + _WRITE_SIZE])
-            position += _WRITE_SIZE
-        position = min(position, size)
-        self._driver.core.counters.bytes_sent += position
-        if position < size:
-            connection.outbox.insert(0, data[position:])
-            connection.outbox_bytes += size - position
+            self._send(data)
+        else:
+            size = self._write_in_parts(connection, data)
+        self._driver.core.counters.bytes_sent += size
+        connection.writable = not self._sender.is_blocked
 
-    def pauseProducing(self) -> None:
-        """The transport has enough."""
-        if self._connection is not None:
-            self._connection.writable = False
+    def _write_in_parts(self, connection: Connection, data: bytes) -> int:
+        """Write as long as the socket takes it, and put the rest back; how much was written."""
+        position = 0
+        while position < len(data) and (connection.closing or not self._sender.is_blocked):
+            self._send(data[position : position + _WRITE_SIZE])
+            position += _WRITE_SIZE
+        if position < len(data):
+            connection.outbox.append(data[position:])
+            connection.outbox_bytes = len(data) - position
+        return min(position, len(data))
 
     def resumeProducing(self) -> None:
         """The network has taken what was written."""
@@ -163,9 +170,6 @@ class MqttProtocol(Protocol):
             self._driver.core.state.touch(connection)
             self._driver.schedule_flush()
 
-    def stopProducing(self) -> None:
-        """The transport is going away; ``connectionLost`` follows."""
-
     # -- the end -------------------------------------------------------------------------------------------------
 
     def _close(self, connection: Connection) -> None:
@@ -174,8 +178,6 @@ class MqttProtocol(Protocol):
             return
         clock = self._driver.clock
         self._linger = clock.callLater(self._driver.limits.close_linger, self.abort)
-        if self._is_through:
-            self._transport.unregisterProducer()
         if not self._is_reading:
             self._transport.resumeProducing()  # a paused transport would not see the peer's end
         self._transport.loseConnection()

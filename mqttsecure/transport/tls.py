@@ -8,7 +8,7 @@ for old ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +25,11 @@ from twisted.internet.ssl import (
     TLSVersion,
 )
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mqttsecure.core.decisions import TlsFacts
+from mqttsecure.transport.sending import Sender
 
 __all__ = ["ServerContext", "TlsTransport", "tls_factory", "tls_facts"]
 
@@ -52,6 +54,9 @@ _VERSIONS: Final = {"TLSv1.2": TLSVersion.TLSv1_2, "TLSv1.3": TLSVersion.TLSv1_3
 
 _HEADER: Final = 5
 """Bytes of a TLS record header."""
+
+_RECORD_SIZE: Final = 2**14
+"""Most that one record holds (RFC 8446, section 5.1)."""
 
 _READ_SIZE: Final = 2**15
 """More than one record holds, so that one call takes it whole."""
@@ -141,14 +146,24 @@ def _pem_certificates(text: bytes) -> list[crypto.X509]:
 class TlsTransport(TLSMemoryBIOProtocol):
     """Twisted's TLS without what a broker that writes once per turn does not need.
 
-    Its own aggregation of small writes is left out, and a read that held exactly one record is not followed by
-    asking OpenSSL for another, which answers by an exception that costs as much as a message.
+    Its own aggregation of small writes is left out; what is encrypted is sent at once (see
+    :mod:`mqttsecure.transport.sending`); and a read that held exactly one record is not followed by asking OpenSSL for
+    another, which answers by an exception that costs as much as a message.
     """
 
     _missing = 0
     """Bytes still to come of the record under way."""
     _head = b""
     """The beginning of a record header whose rest is still to come."""
+
+    def makeConnection(self, transport: Any) -> None:
+        self.sender = Sender(transport, self._drained)
+        super().makeConnection(transport)
+
+    def _drained(self) -> None:
+        if not self._aborted and self._handshakeDone:
+            drained: Callable[[], None] = self.wrappedProtocol.resumeProducing
+            drained()
 
     def dataReceived(self, data: bytes) -> None:
         is_one_record = (
@@ -159,9 +174,7 @@ class TlsTransport(TLSMemoryBIOProtocol):
         )
         if not is_one_record:
             self._follow_records(data)
-            super().dataReceived(data)
-            return
-        if not self._handshakeDone or self._appSendBuffer:
+        if not is_one_record or not self._handshakeDone or self._appSendBuffer:
             super().dataReceived(data)
             return
         self._tlsConnection.bio_write(data)
@@ -183,6 +196,27 @@ class TlsTransport(TLSMemoryBIOProtocol):
             position += _HEADER + (data[position + 3] << 8 | data[position + 4])
         self._missing = max(0, position - size)
         self._head = data[position:]
+
+    def write(self, data: bytes) -> None:
+        if self._appSendBuffer or self._lostTLSConnection or not self._handshakeDone or self.disconnecting:
+            super().write(data)
+            return
+        try:
+            sent = self._tlsConnection.send(data)  # into memory, one record a call
+            while sent < len(data):
+                sent += self._tlsConnection.send(data[sent : sent + _RECORD_SIZE])
+            encrypted = self._tlsConnection.bio_read(len(data) + _READ_SIZE)
+        except SSL.Error:
+            self._tlsShutdownFinished(Failure())
+            return
+        self.sender.send(encrypted)
+
+    def _flushSendBIO(self) -> None:
+        try:
+            encrypted = self._tlsConnection.bio_read(_READ_SIZE)
+        except SSL.WantReadError:
+            return
+        self.sender.send(encrypted)
 
 
 def tls_factory(context: ServerContext, clock: IReactorTime) -> TLSMemoryBIOFactory:
