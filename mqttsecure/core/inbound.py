@@ -150,7 +150,7 @@ class Inbound:
             if length > 4:
                 topic_end = body + 2 + (data[body] << 8 | data[body + 1])
                 route = connection.routes_q1.get(data[body:topic_end])
-                if route is not None and self._publish_acknowledged(connection, route, data, topic_end, end, now):
+                if route is not None and self._publish_acknowledged(connection, route, data, body, topic_end, end, now):
                     return end
         elif first == 0x40 and length == 2 and connection.session is not None:
             self._acknowledged(connection, data[body] << 8 | data[body + 1], now)
@@ -246,7 +246,7 @@ class Inbound:
         return True
 
     def _publish_acknowledged(
-        self, connection: Connection, route: Route, data: bytes, topic_end: int, end: int, now: float
+        self, connection: Connection, route: Route, data: bytes, topic_start: int, topic_end: int, end: int, now: float
     ) -> bool:
         """Handle one QoS 1 PUBLISH of a settled route; False where it must go the long way."""
         state = self._state
@@ -268,7 +268,9 @@ class Inbound:
                 publishing.refuse_acknowledged(connection, refusal, int.from_bytes(packet_id, "big"), now)
                 return True
         state.counters.messages_received += 1
-        message = Message(route.topic, payload, 1, False, publishing.envelope(connection))
+        message = Message(
+            route.topic, payload, 1, False, publishing.envelope(connection), None, None, data[topic_start:topic_end]
+        )
         publishing.follow(route, message, connection.five, now)
         answer = _PUBACK_OK + packet_id
         if connection.five and not route.matched:

@@ -54,6 +54,7 @@ class Message:
 
     ``expires_at`` is monotonic seconds. ``properties`` are those that are forwarded, None for none.
     ``checked_version`` is the policy version under which the writer's right to write it was last confirmed.
+    ``topic_bytes`` is the Topic Name as it is on the wire, with its length; made when it is first needed.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class Message:
         "qos",
         "retain",
         "topic",
+        "topic_bytes",
     )
 
     def __init__(
@@ -78,8 +80,10 @@ class Message:
         envelope: Envelope,
         properties: Properties | None = None,
         expires_at: float | None = None,
+        topic_bytes: bytes | None = None,
     ) -> None:
         self.topic = topic
+        self.topic_bytes = topic_bytes
         self.payload = payload
         self.qos = qos
         self.retain = retain
@@ -106,9 +110,8 @@ class Message:
             forms = self._forms = {}
         form = forms.get(key)
         if form is None:
-            topic = encode_string(self.topic)
-            properties = self.property_bytes() if five else b""
-            form = forms[key] = self._assemble(topic, (_length_prefixed(properties) if five else b""), qos, retain)
+            properties = _length_prefixed(self.property_bytes()) if five else b""
+            form = forms[key] = self._assemble(self._topic(), properties, qos, retain)
         return form
 
     def form_with(
@@ -130,7 +133,7 @@ class Message:
         if alias:
             extra["topic_alias"] = alias
         properties = _length_prefixed(self.property_bytes() + _encode_bare(extra))
-        topic = b"\0\0" if alias_is_known else encode_string(self.topic)
+        topic = b"\0\0" if alias_is_known else self._topic()
         return self._assemble(topic, properties, qos, retain)
 
     def property_bytes(self) -> bytes:
@@ -138,6 +141,12 @@ class Message:
         encoded = self._property_bytes
         if encoded is None:
             encoded = self._property_bytes = _encode_bare(self.properties) if self.properties else b""
+        return encoded
+
+    def _topic(self) -> bytes:
+        encoded = self.topic_bytes
+        if encoded is None:
+            encoded = self.topic_bytes = encode_string(self.topic)
         return encoded
 
     def _assemble(self, topic: bytes, properties: bytes, qos: int, retain: bool) -> tuple[bytes, bytes]:

@@ -422,7 +422,7 @@ class Publishing:
             self._fan_out(route.cross, message, not five, now)
         deliveries = self._deliveries
         for target in route.acknowledged:
-            deliveries.deliver(target, message, now)
+            deliveries.deliver_settled(target, message, now)
         for target in route.rest:
             deliveries.deliver(target, message, now)
         for group in route.groups:

@@ -36,9 +36,9 @@ class Sender:
         self._transport = transport
         self._on_drained = on_drained
         self.is_blocked = False
-        self._send: Callable[[bytes], Any] | None = None
+        self._send: Callable[[bytes], int] | None = None
         if isinstance(transport, FileDescriptor):
-            self._send = transport.writeSomeData
+            self._send = transport.getHandle().send
             transport.registerProducer(self, False)
 
     def send(self, data: bytes) -> None:
@@ -46,9 +46,10 @@ class Sender:
         if self._send is None or self.is_blocked or not self._transport.connected:
             self._transport.write(data)
             return
-        sent = self._send(data)
-        if sent.__class__ is not int:
-            sent = 0  # the connection is broken: the reactor finds that out again, and ends it in its own way
+        try:
+            sent = self._send(data)
+        except OSError:
+            sent = 0  # full; or broken, which the reactor finds out again and handles in its own way
         if sent < len(data):
             self.is_blocked = True
             self._transport.write(data[sent:])

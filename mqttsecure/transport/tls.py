@@ -58,6 +58,9 @@ _HEADER: Final = 5
 _RECORD_SIZE: Final = 2**14
 """Most that one record holds (RFC 8446, section 5.1)."""
 
+_SPARE: Final = 1024
+"""Bytes that a write of one record takes beyond its data, with room for what OpenSSL itself has to say."""
+
 _READ_SIZE: Final = 2**15
 """More than one record holds, so that one call takes it whole."""
 
@@ -205,7 +208,7 @@ class TlsTransport(TLSMemoryBIOProtocol):
             sent = self._tlsConnection.send(data)  # into memory, one record a call
             while sent < len(data):
                 sent += self._tlsConnection.send(data[sent : sent + _RECORD_SIZE])
-            encrypted = self._tlsConnection.bio_read(len(data) + _READ_SIZE)
+            encrypted = self._tlsConnection.bio_read(len(data) + len(data) // 64 + _SPARE)
         except SSL.Error:
             self._tlsShutdownFinished(Failure())
             return
