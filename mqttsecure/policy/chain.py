@@ -166,13 +166,6 @@ class PolicyChain:
         return self._bindings
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the policies want said at the start (their optional ``warnings``)."""
-        return tuple(
-            f"{each.where}: {text}" for each in self._bindings for text in getattr(each.policy, "warnings", ())
-        )
-
-    @property
     def authentication_methods(self) -> frozenset[str]:
         """The Authentication Methods that some policy can carry out (their optional ``authentication_methods``)."""
         return frozenset(

@@ -30,6 +30,7 @@ from twisted.python.modules import getModule
 import mqttsecure
 import twisted.plugins
 from mqttsecure.errors import PolicyLoadError
+from mqttsecure.policy.secrets import open_regular
 
 __all__ = ["LOCAL", "ImportFailure", "PluginModule", "local_modules", "plugin_modules"]
 
@@ -179,12 +180,8 @@ def _read_checked(file: Path) -> bytes:
         PermissionError: they are not.
         OSError: it cannot be read.
     """
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb") as opened:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PermissionError(f"{file}: is not a regular file")
-        if problem := _permission_problem(file, status):
+    with open_regular(file) as opened:
+        if problem := _permission_problem(file, os.fstat(opened.fileno())):
             raise PermissionError(problem)
         source = opened.read(_MAXIMUM_FILE_BYTES + 1)
     if len(source) > _MAXIMUM_FILE_BYTES:

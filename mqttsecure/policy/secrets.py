@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from mqttsecure.errors import ConfigError
 
-__all__ = ["MAXIMUM_SECRET_BYTES", "check_private", "read_secret"]
+__all__ = ["MAXIMUM_SECRET_BYTES", "check_private", "open_regular", "read_secret"]
 
 MAXIMUM_SECRET_BYTES: Final = 64 * 1024 * 1024
 """Of one file: half a million users fit, a mistaken path to a disk image does not."""
@@ -39,20 +40,27 @@ def read_secret(path: Path, maximum: int = MAXIMUM_SECRET_BYTES) -> bytes:
         ConfigError: as :func:`check_private`, or the file is too large.
     """
     try:
-        # Non-blocking, so that a FIFO put in its place cannot hang the start.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open_regular(path) as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & _FORBIDDEN:
+                raise ConfigError(f"{path}: others can read or change it (mode {mode:04o}); run: chmod 600 {path}")
+            content = file.read(maximum + 1) if maximum else b""
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{path}: is not a regular file")
-        if status.st_mode & _FORBIDDEN:
-            mode = stat.S_IMODE(status.st_mode)
-            raise ConfigError(f"{path}: others can read or change it (mode {mode:04o}); run: chmod 600 {path}")
-        if maximum == 0:
-            return b""
-        content = file.read(maximum + 1)
     if len(content) > maximum:
         raise ConfigError(f"{path}: is larger than {maximum} bytes; is it the right file?")
     return content
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a FIFO or a device.
+    """
+    # Non-blocking, so that a FIFO put in its place cannot hang the start.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is not a regular file")
+    return os.fdopen(descriptor, "rb")

@@ -6,6 +6,7 @@ Everything here runs in the reactor's thread but the jobs themselves.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -37,6 +38,11 @@ class _Reactor(Protocol):
     def callLater(self, delay: float, callable: Callable[..., Any], *arguments: Any) -> IDelayedCall: ...
 
 
+class _DaemonThread(threading.Thread):
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more, daemon=True)
+
+
 class _Job:
     __slots__ = ("deferred", "run")
 
@@ -66,6 +72,7 @@ class WorkerPool:
         self._pool: ThreadPool | None = None
         self._stopped = False
         self._idle: Deferred[None] | None = None
+        self._grace: IDelayedCall | None = None
 
     @property
     def waiting(self) -> int:
@@ -82,6 +89,8 @@ class WorkerPool:
         if self._pool is not None or self._stopped:
             return
         self._pool = ThreadPool(minthreads=0, maxthreads=self._size, name="mqttsecure-worker")
+        # Daemon threads, or a job that hangs would keep the process from ending.
+        self._pool.threadFactory = _DaemonThread
         self._pool.start()
         self._dispatch()
 
@@ -99,12 +108,11 @@ class WorkerPool:
         if self._pool is None:
             return succeed(None)
         if self._running == 0:
-            self._pool.stop()
+            self._quit()
             return succeed(None)
-        done: Deferred[None] = Deferred()
-        self._idle = done
-        timer = self._reactor.callLater(STOP_GRACE, self._rest)
-        return done.addCallback(partial(self._at_rest, timer))
+        self._idle = Deferred()
+        self._grace = self._reactor.callLater(STOP_GRACE, self._stopped_waiting)
+        return self._idle
 
     def defer(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_R]:
         """Run ``function`` in one of the threads.
@@ -148,15 +156,19 @@ class WorkerPool:
         if not self._stopped:
             self._dispatch()
         elif self._running == 0:
-            self._rest()
+            self._quit()
+            self._stopped_waiting()
 
-    def _rest(self) -> None:
+    def _quit(self) -> None:
+        """Let go of the threads, none of which has work."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+
+    def _stopped_waiting(self) -> None:
+        """All jobs have ended, or their grace has."""
+        if self._grace is not None and self._grace.active():
+            self._grace.cancel()
         if self._idle is not None:
             idle, self._idle = self._idle, None
             idle.callback(None)
-
-    def _at_rest(self, timer: IDelayedCall, result: None) -> None:
-        if timer.active():
-            timer.cancel()
-        if self._pool is not None and self._running == 0:
-            self._pool.stop()
