@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import io
 import os
+import pwd
+import shutil
+import signal
 import stat
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 from twisted.application.service import Application, IService, Service
@@ -183,3 +188,64 @@ class TwistdTests(unittest.SynchronousTestCase):
         self.assertIn("mqttsecure: cannot start: ", second.log)
         self.assertNotIn("Traceback", second.log)
         self.assertEqual(first.stop(), 0)
+
+
+class ShippedConfigurationTests(unittest.SynchronousTestCase):
+    """A stranger starts the configuration that comes with the broker."""
+
+    def setUp(self) -> None:
+        # Not below _trial_temp: another user has to get at it.
+        self.root = Path(tempfile.mkdtemp(prefix="mqttsecure-test-"))
+        self.addCleanup(shutil.rmtree, self.root)
+        self.root.chmod(0o755)
+        (self.root / "etc").mkdir(mode=0o755)
+        text = (CHECKOUT / "etc" / "broker.toml").read_text().replace("127.0.0.1:8883", "127.0.0.1:0")
+        self.config = self.root / "etc" / "broker.toml"
+        self.config.write_text(text)
+        self.config.chmod(0o644)
+
+    def start(self, *twistd: str) -> BrokerProcess:
+        broker = BrokerProcess(self.config, self.root, twistd_arguments=["-n", "--pidfile=", *twistd])
+        self.addCleanup(broker.kill)
+        return broker.start()
+
+    def test_first_and_second_start(self) -> None:
+        """The first makes files and says how to connect, once; the second uses them. No log has the password."""
+        first = self.start()
+        self.assertEqual(first.stop(), 0)
+        password = (self.root / "certs" / "alice.password").read_text().strip()
+        self.assertIn("mosquitto_sub -i alice-sub", first.log)
+        self.assertNotIn(password, first.log)
+        before = {path: path.read_bytes() for path in (self.root / "certs").iterdir()}
+        second = self.start()
+        self.assertEqual(second.stop(), 0)
+        self.assertNotIn("mosquitto_sub", second.log)
+        self.assertEqual({path: path.read_bytes() for path in (self.root / "certs").iterdir()}, before)
+
+    def test_another_user_serves(self) -> None:
+        """With ``--uid`` root makes the files, and they belong to the user that serves."""
+        if os.geteuid() != 0:
+            raise unittest.SkipTest("only root can become another user")
+        nobody = pwd.getpwnam("nobody")
+        broker = self.start("--uid", "nobody")
+        self.assertEqual(Path(f"/proc/{broker.pid}").stat().st_uid, nobody.pw_uid)
+        for path in (self.root / "certs").iterdir():
+            self.assertEqual((path.stat().st_uid, path.stat().st_gid), (nobody.pw_uid, nobody.pw_gid), path)
+        self.assertEqual(broker.stop(), 0, broker.log)
+
+    def test_daemon(self) -> None:
+        """It starts in another folder than it was called from, goes to the background, and ends at SIGTERM."""
+        log, pid_file = self.root / "log", self.root / "pid"
+        arguments = ["--rundir", "/", "--pidfile", str(pid_file), "--logfile", "log"]
+        starter = BrokerProcess(self.config, self.root, twistd_arguments=arguments)
+        starter.spawn()
+        self.assertEqual(starter.wait(30), 0, starter.log)
+        self.assertIn("mosquitto_sub -i alice-sub", starter.log)
+        pid = int(pid_file.read_text())
+        self.assertIn("listening on tls 127.0.0.1:", log.read_text())
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 15
+        while pid_file.exists():
+            self.assertLess(time.monotonic(), deadline, log.read_text())
+            time.sleep(0.02)
+        self.assertIn("SIGTERM received, stopping", log.read_text())

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_output -*-
+# -*- test-case-name: tests.cli.test_check -*-
 """What all commands share: exit codes, tables for people, JSON for programs."""
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ files           readable, secret, made by development
 config          ``load_config``: a checked and resolved file
 certificates    is this certificate file usable
 development     certificates and a user for a first try on loopback
+development_certificates  its CA and what that signs
+prepare         what happens before a start
 assembly        policies found, built and put into a chain
 logging         one line per event
 exit_code       how the process ends

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.test_config_checks -*-
+# -*- test-case-name: tests.service.test_config -*-
 """What must hold between the tables of a configuration, and between it and the file system."""
 
 from __future__ import annotations

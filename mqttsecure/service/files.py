@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.test_files -*-
+# -*- test-case-name: tests.service.test_config -*-
 """Files that the configuration names: are they there, readable, and secret where they must be."""
 
 from __future__ import annotations

@@ -28,10 +28,11 @@ _DURATIONS: Final = frozenset(
 )
 
 _RANGES: Final[dict[str, tuple[float, float | None]]] = {
-    # From the standard: the Maximum Packet Size is at most what four length bytes can say, and its fixed header
-    # (v5.0 section 2.1.4); the others are Two or Four Byte Integers, of which 0 is a Protocol Error or means "none".
-    "maximum_packet_size": (64, 268_435_460),
-    "connect_packet_size": (64, 268_435_460),
+    # From the standard: a packet is at most what four length bytes can say (v5.0 section 2.1.4; not with its fixed
+    # header on top, since clients refuse a CONNACK that announces more); the others are Two or Four Byte Integers, of
+    # which 0 is a Protocol Error or means "none".
+    "maximum_packet_size": (64, 268_435_455),
+    "connect_packet_size": (64, 268_435_455),
     "receive_maximum": (1, 65_535),
     "maximum_inflight": (1, 65_535),
     "topic_alias_maximum": (0, 65_535),

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.test_prepare -*-
+# -*- test-case-name: tests.test_tap -*-
 """What happens before a start, as the user who typed the command: read, make development files, check all of it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.test_schema -*-
+# -*- test-case-name: tests.service.test_config -*-
 """The tables and keys of ``broker.toml``, as strict pydantic models.
 
 These models say what may be written and explain it: ``docs/reference/config.md`` is made from them. They hold a file

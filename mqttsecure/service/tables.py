@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.test_tables -*-
+# -*- test-case-name: tests.service.test_config -*-
 """Validates a parsed file table by table, so that a fault in one does not hide those in the others.
 
 A table with a wrong key is kept without that key, or left out where it cannot be read without it; either way its
