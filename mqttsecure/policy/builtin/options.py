@@ -128,14 +128,17 @@ def read_text(path: Path, maximum: int) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"{path}: is not a regular file")
         if status.st_mode & stat.S_IWOTH:
             mode = stat.S_IMODE(status.st_mode)
             raise ConfigError(f"{path}: others can change it (mode {mode:04o}); run: chmod o-w {path}")
-        content = file.read(maximum + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(maximum + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > maximum:
         raise ConfigError(f"{path}: is larger than {maximum} bytes; is it the right file?")
     return decode_text(path, content)

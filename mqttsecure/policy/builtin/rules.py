@@ -24,7 +24,10 @@ __all__ = ["PLACEHOLDER", "Condition", "Rule", "RuleError", "Who", "parse_rule"]
 
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 
-_TOKEN: Final = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.)*")+|"\S*')
+_TOKEN: Final = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.?)*(?:"|$))+', re.DOTALL)
+"""A word; a double quote that is not closed takes the rest of the line, so that it is told where it began."""
+
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
 _COMPARISON: Final = re.compile(r"(qos|size)(<=|>=|<|>|=)(\d{1,9})")
 _RETAIN: Final = re.compile(r"retain=(yes|no)")
@@ -276,6 +279,8 @@ class _RuleReader:
         """The text without its double quotes, which must be around the whole of it."""
         if '"' not in text:
             return text
-        if len(text) < 2 or text[0] != '"' or text[-1] != '"' or re.search(r'(?<!\\)(?:\\\\)*"', text[1:-1]):
+        match = _QUOTED.fullmatch(text)
+        if match is None:
             self._fault(column, f"{text!r} is not quoted as a whole; put one double quote at each end")
-        return re.sub(r"\\(.)", r"\1", text[1:-1])
+            return text
+        return re.sub(r"\\(.)", r"\1", match[1], flags=re.DOTALL)

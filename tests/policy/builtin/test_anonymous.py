@@ -19,7 +19,9 @@ def _build(**options: Any) -> Anonymous:
 class AnonymousTests(SynchronousTestCase):
     """Clients without credentials."""
 
-    def _ask(self, policy: Anonymous, address: str | None = "127.0.0.1", connection_id: int = 1, **more: Any) -> Decision:
+    def _ask(
+        self, policy: Anonymous, address: str | None = "127.0.0.1", connection_id: int = 1, **more: Any
+    ) -> Decision:
         about = {key: more.pop(key) for key in ("username", "tls") if key in more}
         connection = facts(connection_id, address, principal=None, **about)
         return policy.decide(request(Stage.AUTHENTICATE, connection, **more))

@@ -118,9 +118,7 @@ class AuthenticateTests(SynchronousTestCase):
 
     def test_declares_its_stages(self) -> None:
         """It grants at CONNECT, and can only restrict at AUTHENTICATE."""
-        self.assertEqual(
-            dict(ClientIdFactory.stages), {Stage.CONNECT: Role.GRANTS, Stage.AUTHENTICATE: Role.RESTRICTS}
-        )
+        self.assertEqual(dict(ClientIdFactory.stages), {Stage.CONNECT: Role.GRANTS, Stage.AUTHENTICATE: Role.RESTRICTS})
 
     def test_reports_each_bad_pattern(self) -> None:
         """All mistakes are told at once, each with its place."""

@@ -25,7 +25,9 @@ def _ask(policy: ConnectionLimit, address: str | None = "192.0.2.1", now: float 
     return policy.decide(request(Stage.ACCEPT, facts(0, address, principal=None), now=now, **more))
 
 
-def _open(policy: ConnectionLimit, count: int, address: str | None = "192.0.2.1", first: int = 1) -> list[ConnectionFacts]:
+def _open(
+    policy: ConnectionLimit, count: int, address: str | None = "192.0.2.1", first: int = 1
+) -> list[ConnectionFacts]:
     made = [facts(first + number, address, principal=None) for number in range(count)]
     for connection in made:
         policy.connection_opened(connection)
@@ -97,7 +99,11 @@ class CountTests(SynchronousTestCase):
         self.assertEqual(effect(_ask(policy)), "deny")
 
     @settings(max_examples=60, deadline=None)
-    @given(st.lists(st.tuples(st.sampled_from(["open", "auth", "close"]), st.integers(0, 8), st.integers(0, 3)), max_size=60))
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(["open", "auth", "close"]), st.integers(0, 8), st.integers(0, 3)), max_size=60
+        )
+    )
     def test_counts_nothing_when_all_is_closed(self, events: list[tuple[str, int, int]]) -> None:
         """Whatever the order of events, nothing is left in memory once every connection has ended."""
         policy = _build()

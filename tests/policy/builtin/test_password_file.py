@@ -44,7 +44,9 @@ class PasswordFilePolicyTests(SynchronousTestCase):
         connection = facts(principal=None, username=username)
         return policy.decide(request(Stage.AUTHENTICATE, connection, password=password, **more))
 
-    def _answer(self, policy: PasswordFilePolicy, username: str | None, password: bytes | None, **more: Any) -> Decision:
+    def _answer(
+        self, policy: PasswordFilePolicy, username: str | None, password: bytes | None, **more: Any
+    ) -> Decision:
         answer = self._ask(policy, username, password, **more)
         return self.successResultOf(answer) if isinstance(answer, Deferred) else answer
 
@@ -206,6 +208,7 @@ class PasswordFilePolicyTests(SynchronousTestCase):
 
     def test_passes_on_what_is_wrong_with_a_path(self) -> None:
         """A path that cannot even be resolved is told like any other bad option."""
+
         def refuse(path: str) -> Path:
             raise ConfigError("no credentials were given")
 

@@ -40,7 +40,6 @@ class ReadListsTests(SynchronousTestCase):
     def test_refuses_a_file_beyond_all_measure(self) -> None:
         """A mistaken path to something huge is refused before it is parsed."""
 
-
         self.patch(revocation, "MAXIMUM_CRL_BYTES", 10)
         self.assertIn("larger", str(self.assertRaises(ValueError, read_lists, self._file(Authority().crl()))))
 

@@ -38,7 +38,9 @@ class TlsRequirementsTests(SynchronousTestCase):
     def _build(self, **options: Any) -> TlsRequirements:
         return TlsRequirementsFactory().build(TlsRequirementsOptions(**options), self.environment)
 
-    def _ask(self, policy: TlsRequirements, tls: TlsFacts | None, address: str | None = "192.0.2.1", **more: Any) -> Any:
+    def _ask(
+        self, policy: TlsRequirements, tls: TlsFacts | None, address: str | None = "192.0.2.1", **more: Any
+    ) -> Any:
         return policy.decide(request(Stage.HANDSHAKE, facts(address=address, principal=None, tls=tls), **more))
 
     def test_table_of_versions_and_suites(self) -> None:
@@ -121,7 +123,7 @@ class TlsRequirementsTests(SynchronousTestCase):
         self.environment.clock.advance(REREAD_INTERVAL)
 
     def test_a_new_list_acts_without_a_restart(self) -> None:
-        """A certificate revoked today is refused within the half minute, and the file is read off the reactor thread."""
+        """A certificate revoked today is refused within half a minute; the file is read off the reactor thread."""
         policy, tls = self._build(), self.ca.tls(self.ca.issue("a", serial=99))
         self.assertEqual(effect(self._ask(policy, tls)), "permit")
         self._replace(self.ca.crl(99))
