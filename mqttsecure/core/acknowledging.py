@@ -45,6 +45,8 @@ class Acknowledging:
             return
         delivery = _in_flight(session, packet.packet_id)
         if delivery is _MISSING:
+            if packet.reason_code >= 0x80:
+                return  # v5.0 [MQTT-4.3.3-4]: PUBREL answers a PUBREC that took the message, not one that refused it
             code = int(ReasonCode.PACKET_IDENTIFIER_NOT_FOUND) if connection.five else 0
             self._state.send_packet(connection, Pubrel(packet.packet_id, code), now)
             return

@@ -70,7 +70,7 @@ class BrokerCore:
         self.handle_pubrec = acknowledging.handle_pubrec
         self.handle_pubrel = acknowledging.handle_pubrel
         self.handle_pubcomp = acknowledging.handle_pubcomp
-        self._inbound = Inbound(state, self._publishing, self._deliveries, self)
+        self._inbound = Inbound(state, self._publishing, self._deliveries, self, self._connecting.refuse_undecodable)
 
     # -- what the adapter calls ----------------------------------------------------------------------------------
 
@@ -172,7 +172,7 @@ class BrokerCore:
             if expiry and not connection.connect.properties.get("session_expiry_interval", 0):
                 raise ProtocolError("a Session Expiry Interval after one of 0")  # v5.0 section 3.14.2.2.2
             if session.owner.shared:
-                session.expiry = float(min(expiry, self.state.limits.maximum_session_expiry))
+                session.expiry = float(min(expiry, self._connecting.longest_session_expiry(connection)))
         if packet.reason_code == ReasonCode.SUCCESS:
             connection.will = None  # v5.0 [MQTT-3.14.4-3]
         connection.by_peer = True

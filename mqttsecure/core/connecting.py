@@ -26,14 +26,26 @@ from mqttsecure.core.events import Connected, Denied
 from mqttsecure.core.session import Session
 from mqttsecure.core.sessions import Sessions
 from mqttsecure.core.state import BrokerState
-from mqttsecure.errors import BadAuthenticationMethod, ProtocolError
-from mqttsecure.wire.constants import MQTT_3_1, MQTT_5_0, ReasonCode, connack_return_code
+from mqttsecure.errors import BadAuthenticationMethod, MqttError, ProtocolError, UnsupportedProtocolVersion
+from mqttsecure.wire.connect import protocol_level
+from mqttsecure.wire.constants import (
+    MAX_REMAINING_LENGTH,
+    MQTT_3_1,
+    MQTT_3_1_1,
+    MQTT_5_0,
+    ReasonCode,
+    connack_return_code,
+)
+from mqttsecure.wire.encoder import encode_packet
 from mqttsecure.wire.packets import Auth, Connack, Connect, Properties
 
 __all__ = ["Connecting"]
 
 _NEVER: Final = 0xFFFFFFFF
 """A Session Expiry Interval that does not end (v5.0 section 3.1.2.11.2)."""
+
+_LARGEST_PACKET: Final = 5 + MAX_REMAINING_LENGTH
+"""No packet is larger (v5.0 section 2.1.4)."""
 
 _KEEP_ALIVE_GRACE: Final = 1.5
 """v5.0 [MQTT-3.1.2-22]: one and a half times the Keep Alive."""
@@ -113,7 +125,7 @@ class Connecting:
                 then(connection, verdict, now)
             else:
                 self._state.events.append(Denied(request, verdict))
-                self._refuse(connection, verdict.reason_code, f"denied at {request.stage.value}", now)
+                self._refuse(connection, _reason_code(request, verdict), f"denied at {request.stage.value}", now)
 
         self._state.ask(request, decided, lambda pending: self._state.hold(connection, pending), now)
 
@@ -255,7 +267,10 @@ class Connecting:
         connection.maximum_packet_size = self._state.limits.maximum_packet_size
         self._set_flow_control(connection, packet)
         self._set_keep_alive(connection, packet, now)
-        self._state.send_packet(connection, self._connack(connection, session, packet, present), now)
+        if not self._state.send_packet(connection, self._connack(connection, session, packet, present), now):
+            # v5.0 [MQTT-3.1.2-24]: not even CONNACK may be larger, and without one the client has no connection.
+            self._state.end(connection, ReasonCode.PACKET_TOO_LARGE, "its Maximum Packet Size leaves out CONNACK", now)
+            return
         connection.will = packet.will
         packet.will = None
         connection.exchange = None
@@ -269,13 +284,15 @@ class Connecting:
         packet = connection.connect
         if packet is None or not principal.shared:
             return 0.0  # nobody can prove to be the same anonymous client again
-        longest = self._state.limits.maximum_session_expiry
-        for cap in connection.caps:
-            if isinstance(cap, CapSessionExpiry):
-                longest = min(longest, cap.seconds)
+        longest = self.longest_session_expiry(connection)
         if connection.five:
             return float(min(packet.properties.get("session_expiry_interval", 0), longest))
         return 0.0 if packet.clean_start else float(longest)
+
+    def longest_session_expiry(self, connection: Connection) -> int:
+        """The longest Session Expiry Interval that limits and verdicts leave to this connection."""
+        caps = [cap.seconds for cap in connection.caps if isinstance(cap, CapSessionExpiry)]
+        return min([self._state.limits.maximum_session_expiry, *caps])
 
     def _set_flow_control(self, connection: Connection, packet: Connect) -> None:
         limits = self._state.limits
@@ -313,11 +330,14 @@ class Connecting:
             return Connack(present and packet.protocol_version != MQTT_3_1, 0)
         limits = self._state.limits
         facts = connection.facts
-        properties: Properties = {
-            "receive_maximum": limits.receive_maximum,
-            "maximum_packet_size": limits.maximum_packet_size,
-            "topic_alias_maximum": limits.topic_alias_maximum,
-        }
+        # What is no other than it would be unsaid is left out: a client may take very small packets only.
+        properties: Properties = {}
+        if limits.receive_maximum < 0xFFFF:
+            properties["receive_maximum"] = limits.receive_maximum
+        if limits.maximum_packet_size < _LARGEST_PACKET:
+            properties["maximum_packet_size"] = limits.maximum_packet_size
+        if limits.topic_alias_maximum:
+            properties["topic_alias_maximum"] = limits.topic_alias_maximum
         if session.expiry != packet.properties.get("session_expiry_interval", 0):
             properties["session_expiry_interval"] = int(session.expiry)
         if not packet.client_id:
@@ -331,6 +351,22 @@ class Connecting:
                 properties["authentication_data"] = data
         return Connack(present, 0, properties)
 
+    def refuse_undecodable(self, connection: Connection, body: bytes, error: MqttError, now: float) -> None:
+        """Answer a CONNECT that could not be decoded, where its sender has a CONNACK to read; the caller closes.
+
+        5.0 has Reason Codes for it (v5.0 section 3.1.4, [MQTT-3.1.2-2]). 3.x has one for an unknown version alone
+        (v3.1.1 [MQTT-3.1.2-2]), and a broken packet is met with silence (v3.1.1 [MQTT-3.1.4-1]).
+        """
+        level = protocol_level(body)
+        if level is None:
+            return
+        self._state.counters.connections_refused += 1
+        if level >= MQTT_5_0:
+            self._state.send(connection, encode_packet(Connack(False, error.reason_code), MQTT_5_0), now)
+        elif isinstance(error, UnsupportedProtocolVersion):
+            code = connack_return_code(error.reason_code)
+            self._state.send(connection, encode_packet(Connack(False, code), MQTT_3_1_1), now)
+
     def _refuse(self, connection: Connection, reason_code: int, text: str, now: float) -> None:
         """Answer with CONNACK, or DISCONNECT during a re-authentication, and end the connection."""
         self._state.counters.connections_refused += 1
@@ -338,3 +374,10 @@ class Connecting:
             code = reason_code if connection.five else connack_return_code(reason_code)
             self._state.send_packet(connection, Connack(False, code), now)
         self._state.close(connection, reason_code, text, now)
+
+
+def _reason_code(request: Request, verdict: Verdict) -> int:
+    """Why a CONNECT is refused: an Authentication Method for which no policy spoke is one that nobody here knows."""
+    if request.authentication_method is not None and request.stage is Stage.AUTHENTICATE and not verdict.policy:
+        return ReasonCode.BAD_AUTHENTICATION_METHOD  # v5.0 [MQTT-4.12.0-1]
+    return verdict.reason_code

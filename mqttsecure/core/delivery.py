@@ -360,8 +360,10 @@ class Deliveries:
         """Put one PUBLISH into the outbox; False where it has expired or is larger than the peer takes."""
         message, qos, retain, identifiers, _ = delivery
         state = self._state
-        if message.expires_at is not None and now >= message.expires_at:
-            state.counters.messages_expired += 1  # v5.0 [MQTT-3.3.2-5]
+        if message.expires_at is not None and now >= message.expires_at and not dup:
+            # v5.0 [MQTT-3.3.2-5]. One whose delivery has begun goes on: [MQTT-4.4.0-1], and a QoS 2 receiver that got
+            # it would otherwise wait for its PUBREL and take the next message of this identifier for the same.
+            state.counters.messages_expired += 1
             return False
         alias = 0
         if connection.five and (identifiers or message.expires_at is not None or connection.aliases_out_maximum):
@@ -545,6 +547,8 @@ class Deliveries:
             self._state.retained.remove(message.topic)
             self._state.counters.messages_expired += 1
             return
+        if subscription.no_local and message.envelope.writer.client_id == session.client_id:
+            return  # v5.0 [MQTT-3.8.3-3]
         qos = min(message.qos, subscription.qos)
         # v5.0 [MQTT-3.3.1-8]: RETAIN is 1 in what is sent because of a new subscription.
         self.deliver(Target(session, qos, True, _identifiers(subscription)), message, now)

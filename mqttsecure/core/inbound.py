@@ -17,9 +17,11 @@ from mqttsecure.core.model import Message
 from mqttsecure.core.publishing import Publishing, Route
 from mqttsecure.core.state import BrokerState
 from mqttsecure.errors import MalformedPacket, MqttError, PacketTooLarge, ProtocolError
-from mqttsecure.wire.constants import PacketType, ReasonCode
+from mqttsecure.wire.constants import MQTT_3_1, MQTT_5_0, PacketType, ReasonCode
 from mqttsecure.wire.decoder import decode_packet
 from mqttsecure.wire.encoder import encode_remaining_length
+from mqttsecure.wire.packets import Packet
+from mqttsecure.wire.rules import FIXED_FLAGS
 
 __all__ = ["Inbound"]
 
@@ -27,21 +29,25 @@ _NEED_MORE: Final = -1
 _PUBACK_OK: Final = b"\x40\x02"
 _PUBACK_NO_SUBSCRIBERS: Final = b"\x40\x03"
 
-_FLAGS_OF_TYPE: Final = {
-    PacketType.PUBREL: 0x02,
-    PacketType.SUBSCRIBE: 0x02,
-    PacketType.UNSUBSCRIBE: 0x02,
-}
-"""The flags that a fixed header must carry (v5.0 section 2.1.3), 0 for all others but PUBLISH."""
-
 
 class Inbound:
-    """Feeds connections' bytes to the handlers of ``broker``, an object with the methods named in HANDLERS."""
+    """Feeds connections' bytes to the handlers of ``broker``, an object with the methods named in HANDLERS.
 
-    def __init__(self, state: BrokerState, publishing: Publishing, deliveries: Deliveries, broker: object) -> None:
+    ``refuse_connect`` is told the body of a CONNECT that cannot be decoded and why, and may answer it.
+    """
+
+    def __init__(
+        self,
+        state: BrokerState,
+        publishing: Publishing,
+        deliveries: Deliveries,
+        broker: object,
+        refuse_connect: Callable[[Connection, bytes, MqttError, float], None],
+    ) -> None:
         self._state = state
         self._publishing = publishing
         self._deliveries = deliveries
+        self._refuse_connect = refuse_connect
         self._handlers: dict[tuple[State, int], Callable[[Connection, Any, float], None]] = {
             (state_of, int(packet_type)): getattr(broker, name) for (state_of, packet_type), name in HANDLERS.items()
         }
@@ -165,13 +171,33 @@ class Inbound:
         handler = self._handlers.get((connection.state, first >> 4))
         if handler is None:
             raise ProtocolError(f"{_name_of(first)} is not allowed while {connection.state.value}")
-        packet = decode_packet(first, data[body:end], connection.facts.protocol_version)
+        if connection.state is State.AWAITING_CONNECT:
+            packet = self._decode_connect(connection, first, data[body:end], body - position, now)
+        else:
+            packet = decode_packet(first, data[body:end], connection.facts.protocol_version)
         handler(connection, packet, now)
+
+    def _decode_connect(self, connection: Connection, first: int, body: bytes, header_size: int, now: float) -> Packet:
+        """Decode a CONNECT; one that cannot be is answered, before it raises, as its version has words for it."""
+        try:
+            packet = decode_packet(first, body, 0)
+            # Only now is known whether the rule of v5.0 [MQTT-1.5.5-1] holds for the Remaining Length that was read.
+            if packet.protocol_version == MQTT_5_0 and header_size > 1 + len(encode_remaining_length(len(body))):  # type: ignore[union-attr]  # nothing but a CONNECT is decoded here
+                raise MalformedPacket("the Remaining Length is padded with zeros; use the fewest bytes")
+        except MqttError as error:
+            self._refuse_connect(connection, body, error, now)
+            raise
+        return packet
 
     def _check_header(self, connection: Connection, first: int, size: int) -> None:
         """Refuse a packet by its fixed header, before any of it is kept."""
         packet_type = first >> 4
-        if packet_type == 0 or (packet_type != 3 and first & 0x0F != _FLAGS_OF_TYPE.get(packet_type, 0)):  # type: ignore[call-overload]  # an int is equal to its PacketType
+        if packet_type == 0 or (
+            packet_type != 3
+            and first & 0x0F != FIXED_FLAGS[packet_type]
+            # v3.1 section 2.1: a resent PUBREL, SUBSCRIBE or UNSUBSCRIBE carries the DUP flag.
+            and not (connection.facts.protocol_version == MQTT_3_1 and first & 0x07 == FIXED_FLAGS[packet_type] == 2)
+        ):
             raise MalformedPacket("a packet type or flags that do not exist")  # v5.0 [MQTT-2.1.3-1]
         if (connection.state, packet_type) not in self._handlers:
             raise ProtocolError(f"{_name_of(first)} is not allowed while {connection.state.value}")

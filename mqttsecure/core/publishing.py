@@ -106,7 +106,8 @@ class Publishing:
         session = connection.session
         if session is None:
             return
-        self._resolve_alias(connection, packet)
+        if "topic_alias" in packet.properties or not packet.topic:
+            self._resolve_alias(connection, packet)
         self._check_topic(packet.topic)
         if packet.qos == 2 and not self._is_new(connection, session, packet, now):
             return
@@ -150,6 +151,12 @@ class Publishing:
             if topic is None:
                 raise ProtocolError(f"Topic Alias {alias} was not set on this connection")
             packet.topic = topic
+            return
+        # Set whatever becomes of this message: the client uses it from now on (v5.0 section 3.3.2.3.4).
+        self._check_topic(packet.topic)
+        if connection.aliases_in is None:
+            connection.aliases_in = {}
+        connection.aliases_in[alias] = packet.topic
 
     def _check_topic(self, topic: str) -> None:
         limits = self._state.limits
@@ -280,12 +287,6 @@ class Publishing:
 
     def _accept(self, connection: Connection, packet: Publish, route: Route | None, now: float) -> None:
         state = self._state
-        properties = packet.properties
-        alias = properties.get("topic_alias")
-        if alias is not None:
-            if connection.aliases_in is None:
-                connection.aliases_in = {}
-            connection.aliases_in[alias] = packet.topic
         message = self.message_of(packet, self.envelope(connection), now)
         if packet.retain and not self.retain(message):
             self.refuse(connection, packet, ReasonCode.QUOTA_EXCEEDED, (), now)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from mqttsecure.core.connection import Connection, State
 from mqttsecure.core.decisions import BROKER_PRINCIPAL, Decide, Pending, Request, Verdict, Writer
@@ -14,11 +15,18 @@ from mqttsecure.core.retained import RetainedMessages
 from mqttsecure.core.session import Session
 from mqttsecure.core.subscriptions import SubscriptionTree
 from mqttsecure.core.timers import Deadlines
-from mqttsecure.wire.constants import ReasonCode
+from mqttsecure.wire.constants import PacketType, ReasonCode
 from mqttsecure.wire.encoder import encode_packet
-from mqttsecure.wire.packets import Disconnect, Packet, Properties
+from mqttsecure.wire.packets import Disconnect, Packet
+from mqttsecure.wire.rules import REASON_CODES
 
 __all__ = ["BrokerState", "Counters"]
+
+_NEAREST_DISCONNECT_CODE: Final[dict[int, int]] = {
+    ReasonCode.BAD_AUTHENTICATION_METHOD: ReasonCode.PROTOCOL_ERROR,
+    ReasonCode.BAD_USER_NAME_OR_PASSWORD: ReasonCode.NOT_AUTHORIZED,
+    ReasonCode.BANNED: ReasonCode.NOT_AUTHORIZED,
+}
 
 
 class Counters:
@@ -143,27 +151,31 @@ class BrokerState:
             # Twice: deliveries stop at the limit itself, so that acknowledgements have room of their own.
             self.cut(connection, ReasonCode.QUOTA_EXCEEDED, "does not read what it is sent", now)
 
-    def send_packet(self, connection: Connection, packet: Packet, now: float) -> None:
-        """Encode and :meth:`send`; a packet above the peer's Maximum Packet Size is trimmed, then left out."""
-        data = encode_packet(packet, connection.facts.protocol_version)
+    def send_packet(self, connection: Connection, packet: Packet, now: float) -> bool:
+        """Encode and :meth:`send`; a packet above the peer's Maximum Packet Size is trimmed, then left out.
+
+        Returns:
+            Whether it was sent.
+        """
+        data = encode_packet(packet, connection.facts.protocol_version, shortest=True)
         if len(data) > connection.peer_maximum_packet_size:
             # v5.0 [MQTT-3.1.2-24], [MQTT-3.2.2-19..20] and the like: Reason String and User Property go first.
             properties = getattr(packet, "properties", None)
             if properties:
                 properties.pop("reason_string", None)
                 properties.pop("user_property", None)
-                data = encode_packet(packet, connection.facts.protocol_version)
+                data = encode_packet(packet, connection.facts.protocol_version, shortest=True)
             if len(data) > connection.peer_maximum_packet_size:
-                return
+                return False
         self.send(connection, data, now)
+        return True
 
     def close(self, connection: Connection, reason_code: int, text: str, now: float, *, will: bool = True) -> None:
         """End a Network Connection from our side: DISCONNECT with the reason where there is a way to say it (5.0)."""
         if connection.state is State.CLOSED:
             return
         if connection.five and connection.is_connected:
-            properties: Properties = {}
-            self.send_packet(connection, Disconnect(reason_code, properties), now)
+            self.send_packet(connection, Disconnect(_disconnect_code(reason_code)), now)
         self.end(connection, reason_code, text, now, will=will)
 
     def cut(self, connection: Connection, reason_code: int, text: str, now: float) -> None:
@@ -200,6 +212,13 @@ class BrokerState:
         self.touch(connection)
         if introduced or reason_code:
             self.events.append(Disconnected(connection.facts, reason_code, text, connection.by_peer))
+
+
+def _disconnect_code(reason_code: int) -> int:
+    """``reason_code``, or the nearest one that a DISCONNECT may carry (v5.0 table 3-10)."""
+    if reason_code in REASON_CODES[PacketType.DISCONNECT]:
+        return reason_code
+    return _NEAREST_DISCONNECT_CODE.get(reason_code, ReasonCode.UNSPECIFIED_ERROR)
 
 
 def _not_wired(connection: Connection, now: float, will: bool) -> None:

@@ -126,8 +126,9 @@ class Subscribing:
             session,
             asked.topic_filter,
             qos,
-            asked.no_local,
-            asked.retain_as_published,
+            # Bridges of 3.x ask by bit 7 of the protocol level for what 5.0 has these two options for.
+            asked.no_local or connection.facts.bridge,
+            asked.retain_as_published or connection.facts.bridge,
             asked.retain_handling,
             identifiers[0] if identifiers else 0,
         )

@@ -20,7 +20,7 @@ from mqttsecure.wire.primitives import (
 from mqttsecure.wire.properties import WILL, decode_properties, encode_properties
 from mqttsecure.wire.topics import check_topic_name
 
-__all__ = ["decode_connect", "encode_connect"]
+__all__ = ["decode_connect", "encode_connect", "protocol_level"]
 
 _CONNECT: Final = int(PacketType.CONNECT)
 _PROTOCOL_NAMES: Final = {MQTT_3_1: "MQIsdp", MQTT_3_1_1: "MQTT", MQTT_5_0: "MQTT"}
@@ -69,6 +69,16 @@ def decode_connect(body: bytes) -> Connect:
     return Connect(version, client_id, clean_start, keep_alive, username, password, will, properties, bridge)
 
 
+def protocol_level(body: bytes) -> int | None:
+    """The protocol level that a CONNECT names, whatever else is wrong with it; None where it does not name MQTT."""
+    try:
+        name, position = read_string(body, 0)
+        level, _ = read_byte(body, position)
+    except MalformedPacket:
+        return None
+    return level if name in _PROTOCOL_NAMES.values() else None
+
+
 def _decode_protocol(body: bytes) -> tuple[int, bool, int]:
     name, position = read_string(body, 0)
     if name not in ("MQTT", "MQIsdp"):
@@ -88,8 +98,8 @@ def _decode_protocol(body: bytes) -> tuple[int, bool, int]:
 
 
 def _check_flags(flags: int, version: int) -> None:
-    if flags & _RESERVED:
-        # v5.0 [MQTT-3.1.2-3], v3.1.1 [MQTT-3.1.2-3]
+    if flags & _RESERVED and version != MQTT_3_1:
+        # v5.0 [MQTT-3.1.2-3], v3.1.1 [MQTT-3.1.2-3]; 3.1 says only that the bit is not used.
         raise MalformedPacket("CONNECT with its reserved flag set; clear it")
     if flags & _WILL_FLAG:
         if flags & _WILL_QOS == _WILL_QOS:

@@ -55,14 +55,16 @@ __all__ = [
 ]
 
 _VERSIONS: Final = (3, 4, 5)
+_MAY_OMIT_PROPERTIES: Final = frozenset((Puback, Pubrec, Pubrel, Pubcomp, Disconnect, Auth))
 
 
-def encode_packet(packet: Packet, version: int) -> bytes:
+def encode_packet(packet: Packet, version: int, *, shortest: bool = False) -> bytes:
     """Encode a packet with its fixed header.
 
     Args:
         packet: any; a CONNECT is written in its own ``protocol_version``.
         version: 3, 4 or 5.
+        shortest: leave out a Property Length of 0 where the standard allows it (v5.0 sections 3.4.2.2.1, 3.14.2.2.1).
 
     Raises:
         EncodeError: the standard forbids it, or a field holds another type than it is declared with.
@@ -72,6 +74,8 @@ def encode_packet(packet: Packet, version: int) -> bytes:
         raise EncodeError(f"cannot encode {type(packet).__name__} in version {version!r}; use 3, 4 or 5")
     try:
         first_byte, parts = encode(packet, version)
+        if shortest and parts and parts[-1] == b"\0" and type(packet) in _MAY_OMIT_PROPERTIES:
+            del parts[-1]
         # The length is checked before the parts are joined, so that an oversized payload is not copied first.
         length = sum(map(len, parts))
         return b"".join((publish_head(first_byte, length), *parts))
