@@ -76,7 +76,7 @@ class Deliveries:
     # -- the DELIVER stage ---------------------------------------------------------------------------------------
 
     def decide(self, session: Session, message: Message, qos: int, retain: bool, now: float) -> Verdict | Pending:
-        """Whether ``session`` may get ``message``: the reader's rights, and the writer's where they may have changed."""
+        """Whether ``session`` may get ``message``: the reader's rights, and the writer's if they may have changed."""
         state = self._state
         if message.checked_version != state.policy_version:
             standing = self._decide_writer(message, now)
@@ -184,7 +184,7 @@ class Deliveries:
             self._decided(target, message, verdict, now)
 
     def deliver_settled(self, target: Target, message: Message, now: float) -> None:
-        """The same for a target with a verdict that obliges to nothing, and QoS 1 or 2: the short way where it is free."""
+        """The same for QoS 1 or 2 and a verdict that obliges to nothing: the short way, where it is free."""
         session = target.session
         connection = session.connection
         if (

@@ -27,6 +27,9 @@ __all__ = ["BrokerService"]
 
 _log = Logger()
 
+_Service: Any = Service
+"""The same class, whose methods are not annotated."""
+
 _LAST_WORDS = 1.0
 """Seconds that connections have to take their DISCONNECT when the broker stops; then they are aborted."""
 
@@ -52,7 +55,7 @@ class BrokerService(Service):
 
     def privilegedStartService(self) -> None:
         """Bind all addresses; with one that is taken, nothing starts."""
-        super().privilegedStartService()
+        _Service.privilegedStartService(self)
         for listener in self._config.listeners:
             self._bind(listener)
 
@@ -78,7 +81,7 @@ class BrokerService(Service):
 
     def startService(self) -> None:
         """Build the chain and open the listeners. The reactor runs no connection before this returns."""
-        super().startService()
+        _Service.startService(self)
         try:
             assembly = build(self._config, clock=self._reactor, workers=self._workers)
             contexts = {listener.name: self._context(listener, assembly) for listener in assembly.listeners}
@@ -121,7 +124,7 @@ class BrokerService(Service):
 
     def stopService(self) -> Any:
         """Stop listening, tell every client 0x8B, and wait until they are gone, for a second at most."""
-        super().stopService()
+        _Service.stopService(self)
         done = [port.stopListening() for _, port in self._ports]
         self._ports = []
         if self._sys_topics is not None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IPullProducer
+from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 __all__ = ["Sender"]
@@ -37,7 +37,7 @@ class Sender:
         self._on_drained = on_drained
         self.is_blocked = False
         self._send: Callable[[bytes], int] | None = None
-        if isinstance(transport, FileDescriptor):
+        if isinstance(transport, Connection):
             self._send = transport.getHandle().send
             transport.registerProducer(self, False)
 

@@ -8,14 +8,14 @@ for old ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import (
     AcceptableCiphers,
     Certificate,
@@ -51,6 +51,9 @@ LEGACY_SUITES: Final = "AES128-GCM-SHA256:AES256-GCM-SHA384:ECDHE-ECDSA-AES128-S
 """What `legacy_ciphers` adds: devices that can do no better; without forward secrecy or with CBC."""
 
 _VERSIONS: Final = {"TLSv1.2": TLSVersion.TLSv1_2, "TLSv1.3": TLSVersion.TLSv1_3}
+
+_Tls: Any = TLSMemoryBIOProtocol
+"""The same class, whose methods are not annotated."""
 
 _HEADER: Final = 5
 """Bytes of a TLS record header."""
@@ -159,14 +162,18 @@ class TlsTransport(TLSMemoryBIOProtocol):
     _head = b""
     """The beginning of a record header whose rest is still to come."""
 
+    def __init__(self, factory: TLSMemoryBIOFactory, protocol: Protocol) -> None:
+        _Tls.__init__(self, factory, protocol)
+        self.sender: Sender
+
     def makeConnection(self, transport: Any) -> None:
         self.sender = Sender(transport, self._drained)
-        super().makeConnection(transport)
+        _Tls.makeConnection(self, transport)
 
     def _drained(self) -> None:
         if not self._aborted and self._handshakeDone:
-            drained: Callable[[], None] = self.wrappedProtocol.resumeProducing
-            drained()
+            protocol: Any = self.wrappedProtocol
+            protocol.resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:
         is_one_record = (
@@ -178,13 +185,13 @@ class TlsTransport(TLSMemoryBIOProtocol):
         if not is_one_record:
             self._follow_records(data)
         if not is_one_record or not self._handshakeDone or self._appSendBuffer:
-            super().dataReceived(data)
+            _Tls.dataReceived(self, data)
             return
         self._tlsConnection.bio_write(data)
         try:
-            plain = self._tlsConnection.recv(_READ_SIZE)
+            plain = self._tlsConnection.recv(len(data))
         except SSL.Error:
-            self._flushReceiveBIO()  # not application data: the usual way finds out what
+            _Tls._flushReceiveBIO(self)  # not application data: the usual way finds out what
             return
         if not self._aborted:
             self.wrappedProtocol.dataReceived(plain)
@@ -202,7 +209,7 @@ class TlsTransport(TLSMemoryBIOProtocol):
 
     def write(self, data: bytes) -> None:
         if self._appSendBuffer or self._lostTLSConnection or not self._handshakeDone or self.disconnecting:
-            super().write(data)
+            _Tls.write(self, data)
             return
         try:
             sent = self._tlsConnection.send(data)  # into memory, one record a call
@@ -210,7 +217,7 @@ class TlsTransport(TLSMemoryBIOProtocol):
                 sent += self._tlsConnection.send(data[sent : sent + _RECORD_SIZE])
             encrypted = self._tlsConnection.bio_read(len(data) + len(data) // 64 + _SPARE)
         except SSL.Error:
-            self._tlsShutdownFinished(Failure())
+            _Tls._tlsShutdownFinished(self, Failure())
             return
         self.sender.send(encrypted)
 
