@@ -68,7 +68,7 @@ def read_rules_file(path: Path) -> list[Rule]:
 def bind_authorities(
     rules: Iterable[Rule], authority: str | None, environment: IPolicyEnvironment, problems: Problems
 ) -> list[Rule]:
-    """The rules with the authority that a bare ``user:NAME`` or ``group:NAME`` means.
+    """The rules with the authority that a bare ``user:NAME``, ``group:NAME`` or ``{user}`` means.
 
     That is ``authority`` where the policy names one. Else it depends on the ``[[authority]]`` tables: with none, it is
     any source of names; with one, a permit means that one and a deny any, so that neither lets more through than it
@@ -79,13 +79,10 @@ def bind_authorities(
     for rule in rules:
         who = rule.who
         meant = authority
-        if who.kind == "everyone" or who.authority is not None:
+        if who.authority is not None or not rule.names_someone:
             meant = who.authority
         elif authority is None and len(known) > 1:
-            mend = f"write {who.kind}:{known[0]}:{who.name}, or set `authority`"
-            problems.add_line(
-                f"{rule.source}: policy {environment.policy_id!r}: {rule.id}: {_ambiguity(rule, known)}; {mend}"
-            )
+            problems.add_line(f"{rule.source}: policy {environment.policy_id!r}: {rule.id}: {_ambiguity(rule, known)}")
         elif authority is None and known and rule.effect is Effect.PERMIT:
             meant = known[0]
         bound.append(dataclasses.replace(rule, who=dataclasses.replace(who, authority=meant)))
@@ -93,8 +90,11 @@ def bind_authorities(
 
 
 def _ambiguity(rule: Rule, known: tuple[str, ...]) -> str:
-    bare = f"{rule.who.kind}:{rule.who.name}"
-    return f"{bare} does not say whose name it is, and there are the authorities {', '.join(known)}"
+    who = rule.who
+    bare, mend = "{user}", "set `authority`, in a policy for each"
+    if who.kind != "everyone":
+        bare, mend = f"{who.kind}:{who.name}", f"write {who.kind}:{known[0]}:{who.name}, or set `authority`"
+    return f"{bare} does not say whose name it is, and there are the authorities {', '.join(known)}; {mend}"
 
 
 def authority_warnings(rules: Iterable[Rule], environment: IPolicyEnvironment) -> tuple[str, ...]:

@@ -59,17 +59,6 @@ class Who:
     name: str = ""
     authority: str | None = None
 
-    def is_of(self, principal: Principal, effect: Effect) -> bool:
-        """Whether a principal that has the name, or is in the group, is of the right authority.
-
-        A bare name never grants anything to an anonymous client, whose name and groups nobody has proved.
-        """
-        if self.kind == "everyone":
-            return True
-        if self.authority is not None:
-            return principal.authority == self.authority
-        return effect is Effect.DENY or principal.authority != ANONYMOUS_AUTHORITY
-
 
 @dataclass(slots=True, frozen=True)
 class Condition:
@@ -113,6 +102,24 @@ class Rule:
     def placeholders(self) -> tuple[str, ...]:
         """The names in braces of the filter, in order."""
         return tuple(PLACEHOLDER.findall(self.topic_filter))
+
+    @property
+    def names_someone(self) -> bool:
+        """Whether it depends on the name of a user or group, which means nothing without the authority it is of."""
+        return (
+            self.who.kind != "everyone"
+            or "user" in self.placeholders
+            or any(condition.name == "user" for condition in self.conditions)
+        )
+
+    def concerns(self, principal: Principal) -> bool:
+        """Whether the principal is of the right authority; its name and groups are asked elsewhere.
+
+        A bare name never grants anything to an anonymous client, whose name and groups nobody has proved.
+        """
+        if self.who.authority is not None:
+            return principal.authority == self.who.authority
+        return principal.authority != ANONYMOUS_AUTHORITY or self.effect is Effect.DENY or not self.names_someone
 
 
 def parse_rule(text: str, rule_id: str = "", source: Source | None = None) -> Rule:

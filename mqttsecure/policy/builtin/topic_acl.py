@@ -217,14 +217,13 @@ class TopicAcl:
         return view
 
     def _concerning(self, connection: ConnectionFacts, principal: Principal) -> list[int]:
-        found = list(self._everyone)
+        found = [position for position in self._everyone if self.rules[position].concerns(principal)]
         for key in (("user", principal.name), *(("group", group) for group in connection.groups)):
             for position in self._by_name.get(key, ()):
-                rule = self.rules[position]
-                if rule.who.is_of(principal, rule.effect):
+                if self.rules[position].concerns(principal):
                     found.append(position)
                 else:
-                    self._tell_other_authority(principal, rule)
+                    self._tell_other_authority(principal, self.rules[position])
         return sorted(found)
 
     def _tell_other_authority(self, principal: Principal, rule: Rule) -> None:

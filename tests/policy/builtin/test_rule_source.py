@@ -93,6 +93,10 @@ class AuthorityTests(SynchronousTestCase):
             ("deny group:a read x", "login", ("people", "devices"), "login"),
             ("permit user:devices:a read x", "login", ("people", "devices"), "devices"),
             ("permit everyone read x", None, ("people", "devices"), None),
+            ("permit everyone read x", "login", ("people", "devices"), None),
+            ("permit everyone read {user}", "login", ("people", "devices"), "login"),
+            ("permit everyone read {user}", None, ("people",), "people"),
+            ("deny everyone read {user}", None, ("people",), None),
         ):
             self.assertEqual(self._bind(text, authority, *known), expected, (text, known))
 
@@ -101,6 +105,8 @@ class AuthorityTests(SynchronousTestCase):
         for text in ("permit user:admin read x", "deny group:admin read x"):
             (problem,) = problems_of(self._bind, text, None, "people", "devices")
             self.assertIn("people:admin, or set `authority`", problem)
+        (problem,) = problems_of(self._bind, "permit everyone read {user}/#", None, "people", "devices")
+        self.assertIn("{user} does not say whose name it is", problem)
 
     def test_warns_of_a_misspelled_authority(self) -> None:
         """A name close to an authority that exists is told at the start."""

@@ -160,19 +160,24 @@ class BadRuleTests(SynchronousTestCase):
             self.assertTrue(rule.topic_filter)
 
 
-class WhoTests(SynchronousTestCase):
+class AuthorityTests(SynchronousTestCase):
     """Whose name it is."""
 
     def test_table_of_authorities(self) -> None:
         """A name with an authority is that authority's alone; a bare one grants nothing to the anonymous."""
         people, anonymous = Principal("people", "a"), Principal("anonymous", "a")
-        for who, principal, effect, expected in (
-            (Who("everyone"), anonymous, Effect.PERMIT, True),
-            (Who("user", "a", "people"), people, Effect.PERMIT, True),
-            (Who("user", "a", "devices"), people, Effect.DENY, False),
-            (Who("user", "a"), people, Effect.PERMIT, True),
-            (Who("user", "a"), anonymous, Effect.PERMIT, False),
-            (Who("user", "a"), anonymous, Effect.DENY, True),
-            (Who("group", "g", "anonymous"), anonymous, Effect.PERMIT, True),
+        for text, principal, expected in (
+            ("permit everyone read x", anonymous, True),
+            ("permit everyone read x/{client}", anonymous, True),
+            ("permit everyone read x/{user}", anonymous, False),
+            ("permit everyone read x where {user}=a", anonymous, False),
+            ("deny everyone read x/{user}", anonymous, True),
+            ("permit everyone read x/{user}", people, True),
+            ("permit user:people:a read x", people, True),
+            ("deny user:devices:a read x", people, False),
+            ("permit user:a read x", people, True),
+            ("permit user:a read x", anonymous, False),
+            ("deny user:a read x", anonymous, True),
+            ("permit group:anonymous:g read x/{user}", anonymous, True),
         ):
-            self.assertIs(who.is_of(principal, effect), expected)
+            self.assertIs(parse_rule(text).concerns(principal), expected, (text, principal))

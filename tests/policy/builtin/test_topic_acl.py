@@ -240,6 +240,16 @@ class IdentityTests(SynchronousTestCase):
         self.assertEqual(effect(ask(policy, Stage.PUBLISH, "a", person)), "permit")
         self.assertEqual([(event["authority"], event["principal"]) for event in events], [("people", "login:admin")])
 
+    def test_a_tree_for_each_user_is_of_the_right_users(self) -> None:
+        """A device called alice does not get the tree of the person called alice, and a stranger gets nobody's."""
+        policy = build("permit everyone publish people/{user}/#", authority="people")
+        for principal, expected in (
+            (Principal("people", "alice"), "permit"),
+            (Principal("devices", "alice"), "abstain"),
+            (Principal("anonymous", "alice"), "abstain"),
+        ):
+            self.assertEqual(effect(ask(policy, Stage.PUBLISH, "people/alice/x", facts(principal=principal))), expected)
+
     def test_rules_follow_the_connection(self) -> None:
         """When groups, name or attributes change, the next answer is by the new ones."""
         policy = build(
