@@ -34,6 +34,14 @@ class AnonymousOptions(PolicyOptions):
         description="Take a client that gives a user name but no password for anonymous; the name then means nothing.",
         examples=[True],
     )
+    ignore_password: bool = Field(
+        default=False,
+        description=(
+            "Take a client that gives a password for anonymous too, whatever user name and password are. For test beds "
+            "alone: with it nobody needs a right password."
+        ),
+        examples=[True],
+    )
     as_user: str | None = Field(
         default=None,
         min_length=1,
@@ -60,6 +68,7 @@ class Anonymous:
     ) -> None:
         self._sources = sources
         self._ignore_username = options.ignore_username
+        self._ignore_password = options.ignore_password
         self._as_user = options.as_user
         self._groups = frozenset(options.groups)
         self._policy_id = environment.policy_id
@@ -92,9 +101,9 @@ class Anonymous:
     def _credentials_shown(self, request: Request) -> bool:
         connection = request.connection
         return (
-            request.password is not None
+            (request.password is not None and not self._ignore_password)
             or request.authentication_method is not None
-            or (connection.username is not None and not self._ignore_username)
+            or (connection.username is not None and not (self._ignore_username or self._ignore_password))
             or (connection.tls is not None and connection.tls.peer_certificate is not None)
         )
 

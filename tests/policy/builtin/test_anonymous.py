@@ -51,6 +51,14 @@ class AnonymousTests(SynchronousTestCase):
         self.assertEqual(effect(self._ask(policy, username="alice")), "permit")
         self.assertEqual(effect(self._ask(policy, username="alice", password=b"x")), "abstain")
 
+    def test_ignores_a_password_if_told_so(self) -> None:
+        """For test beds a password can be made to mean nothing; a certificate stays a credential."""
+        policy = _build(ignore_password=True)
+        self.assertEqual(effect(self._ask(policy, username="alice", password=b"x")), "permit")
+        self.assertEqual(effect(self._ask(policy, password=b"x")), "permit")
+        certificate = TlsFacts("TLSv1.3", "x", peer_certificate=b"x")
+        self.assertEqual(effect(self._ask(policy, password=b"x", tls=certificate)), "abstain")
+
     def test_no_two_are_the_same(self) -> None:
         """Two anonymous clients are never one principal, so neither takes the other's session."""
         policy = _build()
