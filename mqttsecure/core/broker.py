@@ -79,37 +79,39 @@ class BrokerCore:
         connection = Connection(facts, self.state.limits.connect_packet_size)
         self.state.connections.add(connection)
         due = facts.accepted_at + self.state.limits.connect_timeout
-        self.state.deadlines.at(due, lambda now: self._check_introduced(connection, now))
+        connection.deadline = self.state.deadlines.at(due, lambda now: self._check_introduced(connection, now))
         return connection
 
     def receive_bytes(self, connection: Connection, data: bytes, now: float) -> None:
         """The network brought ``data``."""
         if connection.is_open:
             self._inbound.receive(connection, data, now)
+        if self.state.afterwards:
+            self._settle(now)
 
     def connection_lost(self, connection: Connection, now: float) -> None:
         """The network connection is gone; harmless when the core had closed it."""
         self.state.lost(connection, now)
+        self._settle(now)
 
     def verdict(self, pending: Pending, verdict: Verdict, now: float) -> None:
         """A verdict that was pending has come."""
         resume, pending.resume = pending.resume, None
         if resume is not None:
             resume(verdict, now)
-        self._release(now)
+        self._settle(now)
 
     def drained(self, connection: Connection, now: float) -> None:
         """The network has taken what was written; send what waits."""
         session = connection.session
-        if session is not None:
-            if session.queue is not None or session.unsent is not None:
-                self._deliveries.drain(session, now)
-            elif connection.replays:
-                self._deliveries.replay(connection, now)
+        if session is not None and (session.queue is not None or session.unsent is not None or connection.replays):
+            self._deliveries.drain(session, now)
+            self._settle(now)
 
     def close(self, connection: Connection, reason_code: int, text: str, now: float) -> None:
         """End a connection from outside the core."""
         self.state.close(connection, reason_code, text, now)
+        self._settle(now)
 
     def next_deadline(self) -> float | None:
         """When to call :meth:`expire`, None for never."""
@@ -118,18 +120,20 @@ class BrokerCore:
     def expire(self, now: float) -> None:
         """Do what is due: Keep Alive, delayed wills, expiring sessions, the end of pauses."""
         self.state.deadlines.expire(now)
-        self._release(now)
+        self._settle(now)
 
     def publish(self, topic: str, payload: bytes, now: float, *, retain: bool = False) -> None:
         """Publish as the broker itself, through the same delivery path and DELIVER decisions as all else."""
         message = Message(topic, payload, 0, retain, self.state.broker_envelope)
         if not retain or self._publishing.retain(message):
             self._publishing.distribute(message, None, now)
+            self._settle(now)
 
     def shut_down(self, now: float) -> None:
         """Say 0x8B to everyone and close; sessions are kept and wills are not sent, since the broker is what leaves."""
         for connection in list(self.state.connections):
             self.state.close(connection, ReasonCode.SERVER_SHUTTING_DOWN, "the broker shuts down", now, will=False)
+        self._settle(now)
 
     @property
     def touched(self) -> list[Connection]:
@@ -180,9 +184,13 @@ class BrokerCore:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _release(self, now: float) -> None:
-        while self.state.released:
-            released, self.state.released = self.state.released, []
+    def _settle(self, now: float) -> None:
+        """Do what follows from what was done: wills, messages to hand over, bytes that were held."""
+        state = self.state
+        while state.afterwards or state.released:
+            while state.afterwards:
+                state.afterwards.popleft()(now)
+            released, state.released = state.released, []
             for connection in released:
                 self._inbound.go_on(connection, now)
 

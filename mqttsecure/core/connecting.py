@@ -311,7 +311,11 @@ class Connecting:
         connection.facts.keep_alive = effective
         connection.keep_alive = effective * _KEEP_ALIVE_GRACE
         connection.last_packet = now
-        self._state.deadlines.at(now + connection.keep_alive, lambda now: self._check_alive(connection, now))
+        if connection.deadline is not None:
+            connection.deadline.cancel()
+        connection.deadline = self._state.deadlines.at(
+            now + connection.keep_alive, lambda now: self._check_alive(connection, now)
+        )
 
     def _check_alive(self, connection: Connection, now: float) -> float | None:
         if not connection.is_open:

@@ -7,6 +7,7 @@ On the path of each message: a plain slots class whose fields the hot path reads
 from __future__ import annotations
 
 import enum
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from mqttsecure.core.decisions import CapKeepAlive, CapSessionExpiry, ConnectionFacts, Pending
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mqttsecure.core.model import Envelope
     from mqttsecure.core.publishing import Route
     from mqttsecure.core.session import Session
+    from mqttsecure.core.subscriptions import Subscription
+    from mqttsecure.core.timers import Deadline
     from mqttsecure.wire.packets import Connect, Will
 
 __all__ = ["HANDLERS", "Connection", "State"]
@@ -59,7 +62,9 @@ class Connection:
 
     The adapter reads ``outbox``, ``closing``, ``reading`` and writes ``adapter`` and ``writable``; all else is the
     core's. ``keep_alive`` is the time in seconds without a packet after which the peer counts as gone, 0 before
-    CONNECT. ``send_quota`` is how many more QoS 1 and 2 messages may be on their way to the client.
+    CONNECT. ``deadline`` is that of CONNECT, later of the Keep Alive. ``replays`` are subscriptions whose retained
+    messages are still to be sent, each with the Topic Names left, None before they were looked up. ``send_quota`` is
+    how many more QoS 1 and 2 messages may be on their way to the client.
     """
 
     __slots__ = (
@@ -74,6 +79,7 @@ class Connection:
         "close_text",
         "closing",
         "connect",
+        "deadline",
         "envelope",
         "exchange",
         "facts",
@@ -87,11 +93,13 @@ class Connection:
         "packets_received",
         "partial",
         "partial_bytes",
+        "pause_deadline",
         "paused_until",
         "peer_maximum_packet_size",
         "pending",
         "problem_information",
         "reading",
+        "replay_deadline",
         "replays",
         "routes",
         "routes_count",
@@ -126,7 +134,8 @@ class Connection:
         self.send_quota_maximum = 0
         self.aliases_out: dict[str, int] | None = None
         self.aliases_out_maximum = 0
-        self.replays: Any = None
+        self.replays: deque[tuple[Subscription, list[str] | None]] | None = None
+        self.replay_deadline: Deadline | None = None
         self.problem_information = True
         # Incoming.
         self.maximum_packet_size = maximum_packet_size
@@ -135,9 +144,11 @@ class Connection:
         self.needed = 0
         self.reading = True
         self.paused_until = 0.0
+        self.pause_deadline: Deadline | None = None
         self.pending: Pending | None = None
         self.aliases_in: dict[int, str] | None = None
         self.keep_alive = 0.0
+        self.deadline: Deadline | None = None
         self.last_packet = facts.accepted_at
         self.packets_received = 0
         self.connect: Connect | None = None
@@ -159,3 +170,10 @@ class Connection:
     @property
     def is_connected(self) -> bool:
         return self.state is State.CONNECTED or self.state is State.REAUTHENTICATING
+
+    def cancel_deadlines(self) -> None:
+        """Nothing more is due: a deadline left behind would keep all of this in memory until it comes."""
+        for deadline in (self.deadline, self.pause_deadline, self.replay_deadline):
+            if deadline is not None:
+                deadline.cancel()
+        self.deadline = self.pause_deadline = self.replay_deadline = None

@@ -19,6 +19,7 @@ from mqttsecure.wire.packets import Properties, Will
 __all__ = [
     "ANONYMOUS_AUTHORITY",
     "BROKER_PRINCIPAL",
+    "EVERY_TOPIC",
     "Action",
     "CapKeepAlive",
     "CapQos",
@@ -259,6 +260,10 @@ class Disconnect:
 Obligation: TypeAlias = Throttle | CapQos | CapKeepAlive | CapSessionExpiry | Strike | Disconnect
 
 
+EVERY_TOPIC: Final = ""
+"""As a scope: the answer does not depend on the Topic Name at all (the filter ``#`` leaves out ``$`` topics)."""
+
+
 class Meter(Protocol):
     """A counter that must be asked for each message even where the decision itself is cached (rate, quota).
 
@@ -283,6 +288,8 @@ class Decision:
     ``rule`` is the rule's id within the policy, ``source`` its file and line, ``text`` a sentence for the log (never
     for the client). ``cacheable`` says that the same question gets the same answer until the policy version changes
     or ``valid_until`` (monotonic seconds) passes. ``meters`` are spent per message, cached or not.
+    ``scope``, of a cacheable answer at PUBLISH or DELIVER, is a Topic Filter for all of whose Topic Names the answer to
+    this client is the same at the same QoS and RETAIN, or :data:`EVERY_TOPIC`; it saves asking for each new topic.
     ``principal`` and ``groups`` belong to an AUTHENTICATE PERMIT; ``authentication_data`` to a CHALLENGE or the
     PERMIT that ends an exchange, with ``authentication_method`` naming the method that was carried out.
     """
@@ -302,6 +309,7 @@ class Decision:
     fingerprint: str = ""
     authentication_method: str | None = None
     authentication_data: bytes | None = None
+    scope: str | None = None
 
     @classmethod
     def permit(cls, rule: str = "", text: str = "", **more: Any) -> Decision:
@@ -374,7 +382,7 @@ class Verdict:
     its. ``obligations`` are merged, strictest wins. A verdict with ``residual`` None may be cached until
     ``valid_until``; else ``residual`` asks only what must still be asked per message and gives the whole verdict.
     ``meters`` are to be spent for each message in either case, in order, before a cached verdict is used.
-    ``decision_id`` is what the client may be told.
+    ``scope`` is where else it holds, see :class:`Decision`. ``decision_id`` is what the client may be told.
     """
 
     effect: Effect
@@ -397,6 +405,7 @@ class Verdict:
     evidence: tuple[Evidence, ...] = ()
     authentication_method: str | None = None
     authentication_data: bytes | None = None
+    scope: str | None = None
 
     @property
     def permitted(self) -> bool:

@@ -22,8 +22,9 @@ from mqttsecure.core.decisions import (
     Verdict,
     Writer,
 )
-from mqttsecure.core.delivery import Deliveries, Target, cache_weight
+from mqttsecure.core.delivery import Deliveries, Target
 from mqttsecure.core.events import Denied
+from mqttsecure.core.judging import cache_weight
 from mqttsecure.core.model import Envelope, Message, forwarded_properties
 from mqttsecure.core.session import Session
 from mqttsecure.core.state import BrokerState
@@ -237,7 +238,7 @@ class Publishing:
             return
         if not connection.paused_until:
             self._state.counters.throttled += 1
-            self._state.deadlines.at(until, lambda now: self._unthrottle(connection, now))
+            connection.pause_deadline = self._state.deadlines.at(until, lambda now: self._unthrottle(connection, now))
         connection.paused_until = until
         connection.reading = False
         self._state.touch(connection)
@@ -248,6 +249,7 @@ class Publishing:
         if now < connection.paused_until:
             return connection.paused_until
         connection.paused_until = 0.0
+        connection.pause_deadline = None
         self._state.released.append(connection)
         return None
 

@@ -30,7 +30,8 @@ class Session:
     the order of sending; None stands for a PUBREL that waits for its PUBCOMP. ``unsent`` are the identifiers in
     ``inflight`` that this connection has not sent again yet. ``incoming`` holds the Packet Identifiers of QoS 2
     messages taken in and not yet released. ``waiting`` holds, in order, messages behind a DELIVER verdict that is
-    pending; ``head`` is the first of ``queue`` while it waits for one.
+    pending; ``head`` is the first of ``queue`` while it waits for one. ``ended`` says that nothing may be kept here
+    any more.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Session:
         "connection",
         "deliver_cache",
         "deliver_cache_weight",
+        "ended",
         "expiry",
         "expiry_deadline",
         "facts",
@@ -62,6 +64,7 @@ class Session:
         self.owner = owner
         self.facts = facts
         self.connection: Connection | None = None
+        self.ended = False
         self.expiry = 0.0
         self.expiry_deadline: Deadline | None = None
         self.subscriptions: dict[str, Subscription] = {}

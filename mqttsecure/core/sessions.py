@@ -59,6 +59,8 @@ class Sessions:
             self.end(session, now)  # v5.0 [MQTT-3.1.2-4]
             session = None
         present = session is not None
+        if session is not None:
+            self._deliveries.waiting.stop(session)  # those questions were about the older connection
         if session is None:
             session = sessions[client_id] = Session(client_id, principal, connection.facts)
         session.connection = connection
@@ -89,7 +91,9 @@ class Sessions:
         session.connection = None
         session.unsent = None
         connection.replays = None
-        self._deliveries.stop_waiting(session)
+        self._deliveries.waiting.stop(session)
+        session.deliver_cache.clear()
+        session.deliver_cache_weight = 0
         if session.subscriptions:
             self._state.tree.stamp += 1
         if will:
@@ -100,6 +104,8 @@ class Sessions:
             session.expiry_deadline = self._state.deadlines.at(
                 now + session.expiry, lambda now: self._expire(session, now)
             )
+        if session.queue is not None:
+            self._state.afterwards.append(lambda now: self._deliveries.queues.hand_over(session, now))
 
     def _expire(self, session: Session, now: float) -> None:
         session.expiry_deadline = None
@@ -108,6 +114,8 @@ class Sessions:
     def end(self, session: Session, now: float) -> None:
         """The session is over: nothing of it remains but what others are owed."""
         state = self._state
+        session.ended = True
+        self._deliveries.waiting.stop(session)
         if state.sessions.get(session.client_id) is session:
             del state.sessions[session.client_id]
         if session.expiry_deadline is not None:
@@ -120,8 +128,10 @@ class Sessions:
         # v5.0 [MQTT-4.8.2-5]: QoS 2 that was sent goes to no other member; all else of a shared subscription does.
         owed = [delivery for delivery in session.inflight.values() if delivery is not None and delivery[1] == 1]
         owed.extend(session.queue or ())
+        owed = [delivery for delivery in owed if delivery[4] is not None]
         session.inflight.clear()
         session.queue = None
         session.queue_octets = 0
-        self._deliveries.redistribute(owed, now)
+        if owed:
+            state.afterwards.append(lambda now: self._deliveries.queues.redistribute(owed, now))
         self._wills.send_waiting(session, now)

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 from mqttsecure.core.connection import Connection, State
 from mqttsecure.core.decisions import BROKER_PRINCIPAL, Decide, Pending, Request, Verdict, Writer
-from mqttsecure.core.events import Disconnected, Event
+from mqttsecure.core.events import Disconnected, Dropped, Event
 from mqttsecure.core.limits import Limits
-from mqttsecure.core.model import Envelope
+from mqttsecure.core.model import Envelope, Message
+from mqttsecure.core.reasons import refusal_code
 from mqttsecure.core.retained import RetainedMessages
 from mqttsecure.core.session import Session
 from mqttsecure.core.subscriptions import SubscriptionTree
@@ -18,15 +19,8 @@ from mqttsecure.core.timers import Deadlines
 from mqttsecure.wire.constants import PacketType, ReasonCode
 from mqttsecure.wire.encoder import encode_packet
 from mqttsecure.wire.packets import Disconnect, Packet
-from mqttsecure.wire.rules import REASON_CODES
 
 __all__ = ["BrokerState", "Counters"]
-
-_NEAREST_DISCONNECT_CODE: Final[dict[int, int]] = {
-    ReasonCode.BAD_AUTHENTICATION_METHOD: ReasonCode.PROTOCOL_ERROR,
-    ReasonCode.BAD_USER_NAME_OR_PASSWORD: ReasonCode.NOT_AUTHORIZED,
-    ReasonCode.BANNED: ReasonCode.NOT_AUTHORIZED,
-}
 
 
 class Counters:
@@ -70,8 +64,11 @@ class BrokerState:
     """Shared by the parts of one :class:`~mqttsecure.core.broker.BrokerCore`.
 
     ``touched`` lists the connections the adapter must look at, each once; ``released`` those whose held bytes may be
-    read on. ``acknowledge_denied`` names the listeners that acknowledge a denied 3.x PUBLISH.
-    ``random_bytes(n)`` must be unpredictable.
+    read on. ``afterwards`` holds what follows from the end of connections and sessions (wills to send, messages to
+    hand over): done when what is under way is done, so that one end that leads to the next nests nothing.
+    ``queued_octets`` counts what waits in all sessions, be it for the client or for a verdict.
+    ``acknowledge_denied`` names the listeners that acknowledge a denied 3.x PUBLISH. ``random_bytes(n)`` must be
+    unpredictable.
     """
 
     def __init__(self, limits: Limits, decide: Decide, random_bytes: Callable[[int], bytes]) -> None:
@@ -89,6 +86,7 @@ class BrokerState:
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
         self.queued_octets = 0
+        self.afterwards: deque[Callable[[float], None]] = deque()
         self.outbox_limit = limits.outbox_bytes
         self.acknowledge_denied: frozenset[str] = frozenset()
         self.detach: Callable[[Connection, float, bool], None] = _not_wired
@@ -115,6 +113,7 @@ class BrokerState:
         def resume(verdict: Verdict, now: float) -> None:
             hold(None)
             if verdict.policy_version != self.policy_version:
+                request.now = now
                 self.ask(request, then, hold, now)
             else:
                 then(verdict, now)
@@ -142,6 +141,8 @@ class BrokerState:
 
         A peer that asks and never reads (PINGREQ without end, acks that pile up) is cut at the budget.
         """
+        if connection.state is State.CLOSED:
+            return  # nothing follows a DISCONNECT
         connection.outbox.append(data)
         connection.outbox_bytes += len(data)
         if not connection.touched:
@@ -170,12 +171,17 @@ class BrokerState:
         self.send(connection, data, now)
         return True
 
+    def drop(self, client_id: str, message: Message, why: str) -> None:
+        """A message for a client is not kept."""
+        self.counters.messages_dropped += 1
+        self.events.append(Dropped(client_id, message.topic, why))
+
     def close(self, connection: Connection, reason_code: int, text: str, now: float, *, will: bool = True) -> None:
         """End a Network Connection from our side: DISCONNECT with the reason where there is a way to say it (5.0)."""
         if connection.state is State.CLOSED:
             return
         if connection.five and connection.is_connected:
-            self.send_packet(connection, Disconnect(_disconnect_code(reason_code)), now)
+            self.send_packet(connection, Disconnect(refusal_code(PacketType.DISCONNECT, reason_code)), now)
         self.end(connection, reason_code, text, now, will=will)
 
     def cut(self, connection: Connection, reason_code: int, text: str, now: float) -> None:
@@ -208,17 +214,11 @@ class BrokerState:
         if connection.pending is not None:
             connection.pending.cancel()
             connection.pending = None
+        connection.cancel_deadlines()
         self.connections.discard(connection)
         self.touch(connection)
         if introduced or reason_code:
             self.events.append(Disconnected(connection.facts, reason_code, text, connection.by_peer))
-
-
-def _disconnect_code(reason_code: int) -> int:
-    """``reason_code``, or the nearest one that a DISCONNECT may carry (v5.0 table 3-10)."""
-    if reason_code in REASON_CODES[PacketType.DISCONNECT]:
-        return reason_code
-    return _NEAREST_DISCONNECT_CODE.get(reason_code, ReasonCode.UNSPECIFIED_ERROR)
 
 
 def _not_wired(connection: Connection, now: float, will: bool) -> None:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import CapQos, Effect, Request, Stage, Verdict
 from mqttsecure.core.delivery import Deliveries
@@ -145,17 +143,7 @@ class Subscribing:
         if connection.facts.protocol_version != MQTT_5_0:
             codes = [code if code <= 2 else _FAILURE_3_X for code in codes]
         self._state.send_packet(connection, Suback(work.packet.packet_id, codes), now)
-        session = connection.session
-        if session is None or not work.replays:
-            return
-        if connection.replays is None:
-            connection.replays = deque()
-        for subscription in work.replays:
-            # A filter that waits already is not put in twice, so that this list is no longer than the subscriptions.
-            waiting = [entry for entry in connection.replays if entry[0].topic_filter != subscription.topic_filter]
-            connection.replays = deque(waiting)
-            connection.replays.append((subscription, None))
-        self._deliveries.replay(connection, now)
+        self._deliveries.replaying.start(connection, work.replays, now)
 
     def handle_unsubscribe(self, connection: Connection, packet: Unsubscribe, now: float) -> None:
         """Remove subscriptions; always granted."""

@@ -76,6 +76,9 @@ class SharedGroup:
         for offset in range(count):
             yield members[(start + offset) % count]
 
+    def has_connected_member(self) -> bool:
+        return any(member.session.connection is not None for member in self.members)
+
     def taken(self, member: Subscription) -> None:
         """Tell that ``member`` got the message, so that the next one goes to another."""
         self._next = self.members.index(member) + 1

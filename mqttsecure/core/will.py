@@ -43,7 +43,7 @@ class Wills:
         # v5.0 [MQTT-3.1.3-9]: after the Will Delay Interval or the end of the session, whichever is first.
         delay = min(will.properties.get("will_delay_interval", 0), session.expiry)
         if delay <= 0:
-            self._send(pending, session, now)
+            self._state.afterwards.append(lambda now: self._send(pending, session, now))
             return
         session.will = pending
         session.will_deadline = self._state.deadlines.at(now + delay, lambda now: self.send_waiting(session, now))
@@ -53,7 +53,7 @@ class Wills:
         pending = session.will
         self.forget(session)
         if pending is not None:
-            self._send(pending, session, now)
+            self._state.afterwards.append(lambda now: self._send(pending, session, now))
 
     @staticmethod
     def forget(session: Session) -> None:

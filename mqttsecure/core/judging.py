@@ -1,0 +1,166 @@
+# -*- test-case-name: tests.core.test_judging -*-
+"""The DELIVER stage: whether a session may get a message, and whether its writer still may write it.
+
+On the path of each message whose receivers are not settled ahead.
+"""
+
+from __future__ import annotations
+
+from mqttsecure.core.decisions import (
+    BROKER_PRINCIPAL,
+    CapQos,
+    ConnectionFacts,
+    Effect,
+    Peer,
+    Pending,
+    Purpose,
+    Request,
+    Stage,
+    Verdict,
+    Writer,
+)
+from mqttsecure.core.events import Denied
+from mqttsecure.core.model import Message
+from mqttsecure.core.session import Session
+from mqttsecure.core.state import BrokerState
+
+__all__ = ["Judging", "cache_weight", "capped"]
+
+
+def cache_weight(topic: str) -> int:
+    """How much of ``Limits.maximum_cached_decisions`` one entry takes: long topics count for several."""
+    return 1 + len(topic) // 64
+
+
+def capped(qos: int, verdict: Verdict) -> int:
+    """``qos``, or the lower one that the verdict obliges to."""
+    for obligation in verdict.obligations:
+        if isinstance(obligation, CapQos):
+            qos = min(qos, obligation.qos)
+    return qos
+
+
+class Judging:
+    """Asks the chain about deliveries, and remembers for each session what it said."""
+
+    def __init__(self, state: BrokerState) -> None:
+        self._state = state
+
+    def decide(self, session: Session, message: Message, qos: int, retain: bool, now: float) -> Verdict | Pending:
+        """Whether ``session`` may get ``message``: the reader's rights, and the writer's where they may have changed.
+
+        A Pending is about the writer or about the reader, as its verdict's stage tells: see :meth:`learn`.
+        """
+        state = self._state
+        if message.checked_version != state.policy_version:
+            standing = self._decide_writer(message, now)
+            if isinstance(standing, Pending) or standing.effect is not Effect.PERMIT:
+                return standing
+            message.checked_version = state.policy_version
+        key = (message.topic, qos, retain)
+        cached = session.deliver_cache.get(key)
+        if (
+            cached is not None
+            and cached.policy_version == state.policy_version
+            and (cached.valid_until is None or now < cached.valid_until)
+        ):
+            if cached.residual is None:
+                return cached
+            return cached.residual(_reader_request(session.facts, message, qos, retain, now))
+        request = _reader_request(session.facts, message, qos, retain, now)
+        answer = state.decide(request)
+        if not isinstance(answer, Pending):
+            self._remember(session, key, answer)
+            if answer.effect is not Effect.PERMIT:
+                state.events.append(Denied(request, answer))
+        return answer
+
+    def learn(
+        self, session: Session, message: Message, qos: int, retain: bool, verdict: Verdict, now: float
+    ) -> Verdict | None:
+        """Take in a verdict that was waited for.
+
+        Returns:
+            The verdict on the delivery, or None where the question must be put again: the policies have changed
+            since, or it was about the writer, who may, so that the reader is asked about next.
+        """
+        state = self._state
+        if verdict.policy_version != state.policy_version:
+            return None
+        if verdict.stage is Stage.PUBLISH:
+            if verdict.effect is Effect.PERMIT:
+                message.checked_version = verdict.policy_version
+                return None
+            request = _writer_request(message, now)
+        else:
+            self._remember(session, (message.topic, qos, retain), verdict)
+            request = _reader_request(session.facts, message, qos, retain, now)
+        if verdict.effect is not Effect.PERMIT:
+            state.events.append(Denied(request, verdict))
+        return verdict
+
+    @staticmethod
+    def spend(verdict: Verdict, message: Message, now: float) -> bool:
+        """Count the message on the verdict's meters; False where one refuses it."""
+        for meter in verdict.meters:
+            decision = meter.spend(1, len(message.payload), now)
+            if decision is not None and decision.effect is Effect.DENY:
+                return False
+        return True
+
+    def _remember(self, session: Session, key: tuple[str, int, bool], verdict: Verdict) -> None:
+        session.deliver_cache_weight += cache_weight(key[0])
+        if session.deliver_cache_weight > self._state.limits.maximum_cached_decisions:
+            session.deliver_cache.clear()
+            session.deliver_cache_weight = cache_weight(key[0])
+        session.deliver_cache[key] = verdict
+
+    def _decide_writer(self, message: Message, now: float) -> Verdict | Pending:
+        if message.envelope.writer.principal is BROKER_PRINCIPAL:
+            return Verdict(Effect.PERMIT, Stage.PUBLISH, policy_version=self._state.policy_version)
+        request = _writer_request(message, now)
+        answer = self._state.decide(request)
+        if not isinstance(answer, Pending) and answer.effect is not Effect.PERMIT:
+            self._state.events.append(Denied(request, answer))
+        return answer
+
+
+def _reader_request(facts: ConnectionFacts, message: Message, qos: int, retain: bool, now: float) -> Request:
+    return Request(
+        Stage.DELIVER,
+        facts,
+        now,
+        topic=message.topic,
+        qos=qos,
+        retain=retain,
+        payload=message.payload,
+        properties=message.properties or {},
+        writer=message.envelope.writer,
+    )
+
+
+def _writer_request(message: Message, now: float) -> Request:
+    return Request(
+        Stage.PUBLISH,
+        _facts_of(message.envelope.writer),
+        now,
+        Purpose.RECHECK,
+        topic=message.topic,
+        qos=message.qos,
+        retain=message.retain,
+        payload=message.payload,
+        properties=message.properties or {},
+    )
+
+
+def _facts_of(writer: Writer) -> ConnectionFacts:
+    """Facts for asking about a writer whose connection may be long gone."""
+    return ConnectionFacts(
+        connection_id=0,
+        listener=writer.listener,
+        peer=Peer(None),
+        client_id=writer.client_id,
+        principal=writer.principal,
+        groups=writer.groups,
+        attributes=dict(writer.attributes),
+    )
