@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from mqttsecure.core.decisions import (
+    EVERY_TOPIC,
     Action,
     CapKeepAlive,
     CapQos,
@@ -42,6 +43,7 @@ from mqttsecure.core.decisions import (
 )
 
 __all__ = [
+    "EVERY_TOPIC",
     "INTERFACE_VERSION",
     "Action",
     "CapKeepAlive",

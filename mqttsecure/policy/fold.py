@@ -21,6 +21,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from mqttsecure.core.decisions import (
+    EVERY_TOPIC,
     Decision,
     Effect,
     Meter,
@@ -37,6 +38,7 @@ from mqttsecure.policy.obligations import merge_obligations, obligations_fault
 from mqttsecure.policy.step import FoldContext, Step
 from mqttsecure.policy.waiting import Waiting
 from mqttsecure.wire.constants import ReasonCode
+from mqttsecure.wire.topics import intersection
 
 __all__ = ["Fold"]
 
@@ -71,6 +73,7 @@ class Fold:
         "_private",
         "_recalled",
         "_request",
+        "_scope",
         "_steps",
         "_valid_until",
         "_volatile",
@@ -101,6 +104,7 @@ class Fold:
         self._indeterminate = False
         self._volatile = False
         self._valid_until: float | None = None
+        self._scope: str | None = EVERY_TOPIC
         self._obligations: list[Obligation] | None = None
         self._meters: tuple[Meter, ...] = ()
         self._attributes: dict[str, Any] | None = None
@@ -237,6 +241,8 @@ class Fold:
             decision = self._bounded(step, decision)
         if not decision.cacheable:
             self._volatile = True
+        elif decision.scope != EVERY_TOPIC:
+            self._scope = self._narrowed(decision.scope)
         self._decisions.append(decision)
         effect = decision.effect
         if effect is _ABSTAIN:
@@ -254,6 +260,17 @@ class Fold:
         if self._valid_until is None or valid_until < self._valid_until:
             self._valid_until = valid_until
         return decision
+
+    def _narrowed(self, scope: str | None) -> str | None:
+        """Where this decision holds as well as those before it."""
+        if scope is None or self._scope is None:
+            return None
+        if self._scope in (EVERY_TOPIC, scope):
+            return scope
+        try:
+            return intersection(self._scope, scope)
+        except (AttributeError, TypeError):
+            return None  # not a filter: it holds for the topic at hand alone
 
     def _may_not_abstain(self, step: Step) -> bool:
         """Whether this ABSTAIN is a DENY."""
@@ -417,6 +434,7 @@ class Fold:
             context.version,
             next(context.decision_ids) if effect is _DENY else "",
             self._indeterminate,
+            scope=None if self._volatile or self._indeterminate else self._scope,
         )
 
     def _reason_code(self, step: Step | None, decision: Decision) -> int:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from pydantic import Field
 from zope.interface import implementer
 
-from mqttsecure.core.decisions import Decision, Disconnect, Meter, Purpose, Request, Role, Stage
+from mqttsecure.core.decisions import EVERY_TOPIC, Decision, Disconnect, Effect, Meter, Purpose, Request, Role, Stage
 from mqttsecure.interfaces import INTERFACE_VERSION, IPolicy, IPolicyEnvironment, IPolicyFactory
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems, parse_rate
 from mqttsecure.policy.builtin.token_bucket import BucketTable, RefusingMeter, ThrottlingMeter
@@ -116,8 +116,19 @@ class RateLimit:
         side = self._sides.get(request.stage)
         if side is None or request.purpose is not Purpose.LIVE:
             return _UNLIMITED
-        meters = side.meters(self._key(request), request.now)
-        return Decision.abstain("rate", source=self._source, cacheable=True, meters=meters)
+        key = self._key(request)
+        meters = side.meters(key, request.now)
+        return Decision(
+            Effect.ABSTAIN, "rate", source=self._source, cacheable=True, meters=meters, scope=self._scope(request)
+        )
+
+    def _scope(self, request: Request) -> str | None:
+        """Where the same meters count."""
+        if self._per != "topic-prefix":
+            return EVERY_TOPIC
+        prefix = request.topic.split("/", self._levels)[: self._levels]
+        # A shorter topic is counted by itself, and those below it by longer prefixes.
+        return "/".join(prefix) + "/#" if len(prefix) == self._levels else None
 
     def _key(self, request: Request) -> Hashable:
         if self._per == "topic-prefix":

@@ -105,6 +105,27 @@ class _View:
     client_id: str
     attributes: tuple[object, ...]
     tables: _Tables
+    scoped: dict[tuple[Action, int, int], Decision] = dataclasses.field(default_factory=dict)
+
+    def widened(self, action: Action, entry: Entry, bit: int) -> Decision:
+        """The entry's PERMIT, saying that it holds for its whole filter where no deny rule reaches into that.
+
+        At most one for each rule, QoS and RETAIN is kept.
+        """
+        key = (action, entry.position, bit)
+        decision = self.scoped.get(key)
+        if decision is None:
+            indexes = (self.tables.shared[action], self.tables.own[action])
+            is_cut = any(
+                other.denies
+                and (other.sizes or other.mask >> bit & 1)
+                and intersects(other.topic_filter, entry.topic_filter)
+                for index in indexes
+                for other in index.entries
+            )
+            decision = entry.decision if is_cut else dataclasses.replace(entry.decision, scope=entry.topic_filter)
+            self.scoped[key] = decision
+        return decision
 
 
 @implementer(IPolicy, IConnectionObserver)
@@ -148,7 +169,7 @@ class TopicAcl:
         if request.stage is Stage.SUBSCRIBE:
             return self._decide_filter(view.tables, request.topic, request.qos)
         action = request.action
-        return _OTHER_STAGE if action is None else _decide_topic(view.tables, action, request)
+        return _OTHER_STAGE if action is None else _decide_topic(view, action, request)
 
     def connection_opened(self, connection: ConnectionFacts) -> None:
         """Nothing is known yet that rules could be compiled for."""
@@ -264,7 +285,8 @@ def _judge_filtered(near: list[Entry], topic_filter: str, qos: int) -> Decision:
     return _NO_RULE
 
 
-def _decide_topic(tables: _Tables, action: Action, request: Request) -> Decision:
+def _decide_topic(view: _View, action: Action, request: Request) -> Decision:
+    tables = view.tables
     found = tables.shared[action].match(request.topic)
     if tables.own is not _NONE:
         found += tables.own[action].match(request.topic)
@@ -280,7 +302,9 @@ def _decide_topic(tables: _Tables, action: Action, request: Request) -> Decision
             best = entry
     if best is None:
         return _NO_RULE if cacheable else _NO_RULE_OF_THIS_SIZE
-    return best.decision if cacheable else best.uncacheable
+    if not cacheable:
+        return best.uncacheable
+    return best.decision if best.denies else view.widened(action, best, bit)
 
 
 def _put(bounded: dict[K, V], key: K, value: V, maximum: int) -> None:
