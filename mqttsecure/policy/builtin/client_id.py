@@ -151,11 +151,16 @@ class ClientId:
             return _BOUND
         if user is None:
             # Not let pass: a policy behind this one could permit anyone under this Client Identifier.
-            return self._deny("patterns", "nobody is authenticated yet; put client-id behind the identity policies")
+            # Its code says that the credentials are missing, not that the Client Identifier is at fault.
+            return self._deny(
+                "patterns",
+                "nobody is authenticated here; put client-id behind the identity policies",
+                ReasonCode.NOT_AUTHORIZED,
+            )
         return self._deny("patterns", f"the Client Identifier is not one of {principal}")
 
-    def _deny(self, rule: str, text: str) -> Decision:
-        return Decision.deny(rule, text, source=self._sources[rule], reason_code=ReasonCode.CLIENT_IDENTIFIER_NOT_VALID)
+    def _deny(self, rule: str, text: str, reason_code: ReasonCode = ReasonCode.CLIENT_IDENTIFIER_NOT_VALID) -> Decision:
+        return Decision.deny(rule, text, source=self._sources[rule], reason_code=reason_code)
 
 
 @implementer(IPolicyFactory)

@@ -102,7 +102,7 @@ class AuthenticateTests(SynchronousTestCase):
     def test_denies_where_the_principal_comes_too_late(self) -> None:
         """Standing before the identity policies it refuses everyone, rather than let anyone take any name."""
         decision = _authenticate("alice", None)
-        self.assertEqual(decision.reason_code, ReasonCode.CLIENT_IDENTIFIER_NOT_VALID)
+        self.assertEqual(decision.reason_code, ReasonCode.NOT_AUTHORIZED)
         self.assertIn("behind the identity policies", decision.text)
 
     def test_ignores_what_is_no_principal(self) -> None:
