@@ -35,7 +35,7 @@ from mqttsecure.core.decisions import (
 from mqttsecure.errors import QuotaExceeded
 from mqttsecure.policy.identity import Identity, IdentityConflict
 from mqttsecure.policy.obligations import merge_obligations, obligations_fault
-from mqttsecure.policy.step import FoldContext, Step
+from mqttsecure.policy.step import FoldContext, Step, default_denial
 from mqttsecure.policy.waiting import Waiting
 from mqttsecure.wire.constants import ReasonCode
 from mqttsecure.wire.topics import intersection
@@ -397,7 +397,7 @@ class Fold:
         """The verdict of the decisions taken in."""
         step, decision, identity = self._decider, self._decisive, self._identity
         if decision is None:
-            decision = Decision.deny(text="nothing permitted it (default deny)")
+            decision = Decision.deny(text=default_denial(self._steps, self._decisions))
         elif decision.effect is _PERMIT and identity is not None and not identity.method_met:
             step = None
             decision = Decision.deny(

@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from mqttsecure.core.decisions import Request, Source
+from mqttsecure.core.decisions import Decision, Request, Source
 from mqttsecure.policy.breaker import CircuitBreaker
 from mqttsecure.policy.counters import ChainCounters, PolicyCounters
 from mqttsecure.policy.identity import Aliases
 
-__all__ = ["FoldContext", "Step", "decision_ids"]
+__all__ = ["FoldContext", "Step", "decision_ids", "default_denial"]
 
 
 @dataclass(slots=True, eq=False)
@@ -52,3 +52,13 @@ def decision_ids(random_bytes: Callable[[int], bytes]) -> Iterator[str]:
     """Endless short ids, such as ``k3vq7a2m-1f``: a random part for this chain, and a count."""
     prefix = base64.b32encode(random_bytes(5)).decode("ascii").lower()
     return (f"{prefix}-{count:x}" for count in itertools.count(1))
+
+
+def default_denial(steps: Sequence[Step], decisions: Sequence[Decision]) -> str:
+    """Why nothing was permitted, for the log: each policy that could have, where it stands, and why it did not."""
+    could = [
+        f"{step.id}{f' ({step.source})' if step.source else ''}: {decision.text or 'abstained'}"
+        for step, decision in zip(steps, decisions, strict=False)
+        if step.grants
+    ]
+    return "; ".join(["nothing permitted it (default deny)", *could])

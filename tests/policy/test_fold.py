@@ -55,6 +55,13 @@ class FoldRuleTests(FoldTestCase):
         """If nobody objects but nobody permits, it is refused."""
         self.assertFalse(self.verdict(bind(ABSTAIN, "one"), bind(ABSTAIN, "two")).permitted)
 
+    def test_default_denial_names_who_could_have_permitted(self) -> None:
+        """Where no policy said no, the log tells me which of them could have said yes, and why it did not."""
+        topics = bind(Decision.abstain(text="no rule applies"), "topics", source=Source("broker.toml", 7))
+        verdict = self.verdict(bind(ABSTAIN, "rates", stages=restricting()), topics)
+        self.assertEqual(verdict.policy, "")
+        self.assertEqual(verdict.text, "nothing permitted it (default deny); topics (broker.toml:7): no rule applies")
+
     def test_one_permit_is_enough(self) -> None:
         """A PERMIT among ABSTAINs permits, whichever stands first."""
         verdict = self.verdict(bind(ABSTAIN, "one"), bind(PERMIT, "two"), bind(ABSTAIN, "three"))
