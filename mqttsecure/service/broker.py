@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Any
 
@@ -32,6 +33,20 @@ _Service: Any = Service
 
 _LAST_WORDS = 1.0
 """Seconds that connections have to take their DISCONNECT when the broker stops; then they are aborted."""
+
+_BIND_MENDS = {
+    errno.EADDRINUSE: "stop what listens there (`ss -ltnp` shows it), or choose another port with `bind`",
+    errno.EADDRNOTAVAIL: "this machine has no such address; name one of its own (`ip addr` lists them) with `bind`",
+    errno.EACCES: "ports below 1024 are root's; start as root with `twistd --uid`, or choose a higher port with `bind`",
+}
+
+
+def _why_not(error: object) -> str:
+    """Why an address cannot be bound, with the mend."""
+    if not isinstance(error, OSError):
+        return str(error)
+    mend = _BIND_MENDS.get(error.errno or 0)
+    return f"{error.strerror}; {mend}" if mend else str(error)
 
 
 class BrokerService(Service):
@@ -68,7 +83,8 @@ class BrokerService(Service):
             except CannotListenError as error:
                 self._unbind()
                 fail_start(
-                    f"{listener.source}: listener {listener.name!r} cannot bind {host}:{port}: {error.socketError}",
+                    f"{listener.source}: listener {listener.name!r} cannot bind {host}:{port}: "
+                    f"{_why_not(error.socketError)}",
                     self._reactor,
                 )
                 return

@@ -117,16 +117,18 @@ def _moved(config: BrokerConfig, old: Path | None) -> BrokerConfig:
 
 
 _PAHO: Final = """\
-  import pathlib, ssl
-  import paho.mqtt.client as mqtt
+import pathlib, ssl
+import paho.mqtt.client as mqtt
 
-  client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="{user}-paho", protocol=mqtt.MQTTv5)
-  client.username_pw_set("{user}", pathlib.Path({password!r}).read_text().strip())
-  client.tls_set(ca_certs={ca!r}, tls_version=ssl.PROTOCOL_TLS_CLIENT)
-  client.on_connect = lambda client, *rest: client.subscribe("lab/#", qos=1)
-  client.on_message = lambda client, data, message: print(message.topic, message.payload)
-  client.connect("{host}", {port})
-  client.loop_forever()"""
+client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="{user}-paho", protocol=mqtt.MQTTv5)
+client.username_pw_set("{user}", pathlib.Path({password!r}).read_text().strip())
+client.tls_set(ca_certs={ca!r}, tls_version=ssl.PROTOCOL_TLS_CLIENT)
+client.on_connect = lambda client, *rest: client.subscribe("lab/#", qos=1)
+client.on_message = lambda client, data, message: print(message.topic, message.payload)
+client.connect("{host}", {port})
+client.loop_forever()
+"""
+"""Not indented: it is pasted into a Python prompt or a file as it stands."""
 
 
 def instructions(config: BrokerConfig, made: list[Path]) -> list[str]:
@@ -153,7 +155,8 @@ def instructions(config: BrokerConfig, made: list[Path]) -> list[str]:
         f"  mosquitto_pub -i {USER}-pub -t lab/hello -m world -q 1 {common}",
         "With the client certificate in place of the password:",
         f"  mosquitto_pub -i {USER}-pub -t lab/hello -m world -q 1 {with_certificate}",
-        "With paho-mqtt:",
+        "With paho-mqtt (pip install paho-mqtt), in Python:",
+        "",
         _PAHO.format(user=USER, password=str(password), ca=str(ca), host=host, port=port),
     ]
     return lines

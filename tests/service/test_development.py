@@ -110,6 +110,13 @@ class DevelopmentTests(unittest.SynchronousTestCase):
         command = next(line for line in instructions(config, []) if "mosquitto_pub" in line)
         self.assertIn(f"{self.certs}/my certs/ca.pem", shlex.split(command))
 
+    def test_python_can_be_pasted(self) -> None:
+        """The lines for paho-mqtt are a program as they stand, without an indent."""
+        told = "\n".join(instructions(self.config(), []))
+        program = told[told.index("import pathlib") :]
+        compile(program, "paho.py", "exec")
+        self.assertIn("client.loop_forever()", program)
+
     def test_removed_password_file_is_not_missed(self) -> None:
         """Who knows the password may remove the file; a lost user file is made again for the same password."""
         generate(self.config())
