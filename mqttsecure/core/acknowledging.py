@@ -3,19 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.delivery import Deliveries
-from mqttsecure.core.session import Delivery, Session
 from mqttsecure.core.state import BrokerState
 from mqttsecure.errors import ProtocolError
 from mqttsecure.wire.constants import ReasonCode
 from mqttsecure.wire.packets import Puback, Pubcomp, Pubrec, Pubrel
 
 __all__ = ["Acknowledging"]
-
-_MISSING: Final = object()
 
 
 class Acknowledging:
@@ -30,10 +25,10 @@ class Acknowledging:
         session = connection.session
         if session is None:
             return
-        delivery = _in_flight(session, packet.packet_id)
-        if delivery is _MISSING:
+        if packet.packet_id not in session.inflight:
             return
-        if delivery is None or delivery[1] != 1:  # type: ignore[index]  # not the sentinel, so a Delivery
+        delivery = session.inflight[packet.packet_id]
+        if delivery is None or delivery[1] != 1:
             raise ProtocolError("PUBACK for a message of QoS 2")
         del session.inflight[packet.packet_id]
         self._deliveries.settled(session, connection, now)
@@ -43,20 +38,23 @@ class Acknowledging:
         session = connection.session
         if session is None:
             return
-        delivery = _in_flight(session, packet.packet_id)
-        if delivery is _MISSING:
+        if packet.packet_id not in session.inflight:
             if packet.reason_code >= 0x80:
                 return  # v5.0 [MQTT-4.3.3-4]: PUBREL answers a PUBREC that took the message, not one that refused it
             code = int(ReasonCode.PACKET_IDENTIFIER_NOT_FOUND) if connection.five else 0
             self._state.send_packet(connection, Pubrel(packet.packet_id, code), now)
             return
-        if delivery is not None and delivery[1] != 2:  # type: ignore[index]  # not the sentinel, so a Delivery
+        delivery = session.inflight[packet.packet_id]
+        if delivery is not None and delivery[1] != 2:
             raise ProtocolError("PUBREC for a message of QoS 1")
         if packet.reason_code >= 0x80:
             del session.inflight[packet.packet_id]  # v5.0 section 4.3.3: refused, so over
             self._deliveries.settled(session, connection, now)
             return
-        session.inflight[packet.packet_id] = None
+        if delivery is not None:
+            # v5.0 [MQTT-4.6.0-4]: PUBREL goes, and goes again, in the order of PUBREC.
+            del session.inflight[packet.packet_id]
+            session.inflight[packet.packet_id] = None
         self._state.send_packet(connection, Pubrel(packet.packet_id), now)
 
     def handle_pubcomp(self, connection: Connection, packet: Pubcomp, now: float) -> None:
@@ -64,10 +62,9 @@ class Acknowledging:
         session = connection.session
         if session is None:
             return
-        delivery = _in_flight(session, packet.packet_id)
-        if delivery is _MISSING:
+        if packet.packet_id not in session.inflight:
             return
-        if delivery is not None:
+        if session.inflight[packet.packet_id] is not None:
             raise ProtocolError("PUBCOMP before PUBREC")
         del session.inflight[packet.packet_id]
         self._deliveries.settled(session, connection, now)
@@ -84,7 +81,3 @@ class Acknowledging:
                 session.incoming = None
         code = 0 if known or not connection.five else int(ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
         self._state.send_packet(connection, Pubcomp(packet.packet_id, code), now)
-
-
-def _in_flight(session: Session, packet_id: int) -> Delivery | object | None:
-    return session.inflight.get(packet_id, _MISSING)

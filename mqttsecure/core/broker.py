@@ -108,6 +108,11 @@ class BrokerCore:
             self._deliveries.drain(session, now)
             self._settle(now)
 
+    def change_policy(self, version: int) -> None:
+        """The chain behind ``decide`` was replaced: nothing that an older version said holds any longer."""
+        self.state.policy_version = version
+        self.state.tree.stamp += 1  # which the short ways look at
+
     def close(self, connection: Connection, reason_code: int, text: str, now: float) -> None:
         """End a connection from outside the core."""
         self.state.close(connection, reason_code, text, now)
@@ -180,7 +185,7 @@ class BrokerCore:
         if packet.reason_code == ReasonCode.SUCCESS:
             connection.will = None  # v5.0 [MQTT-3.14.4-3]
         connection.by_peer = True
-        self.state.end(connection, 0, "disconnected", now)
+        self.state.end(connection, packet.reason_code, "disconnected", now)
 
     # -- inside --------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from mqttsecure.core.decisions import (
     Verdict,
 )
 from mqttsecure.core.events import Connected, Denied
+from mqttsecure.core.reasons import refusal_code
 from mqttsecure.core.session import Session
 from mqttsecure.core.sessions import Sessions
 from mqttsecure.core.state import BrokerState
@@ -33,6 +34,7 @@ from mqttsecure.wire.constants import (
     MQTT_3_1,
     MQTT_3_1_1,
     MQTT_5_0,
+    PacketType,
     ReasonCode,
     connack_return_code,
 )
@@ -119,13 +121,16 @@ class Connecting:
             if not connection.is_open:
                 return
             if verdict.effect is Effect.PERMIT or (
-                verdict.effect is Effect.CHALLENGE and request.stage is Stage.AUTHENTICATE
+                verdict.effect is Effect.CHALLENGE
+                and request.stage is Stage.AUTHENTICATE
+                and connection.authentication_method is not None  # v5.0 [MQTT-4.12.0-6]: no AUTH to those without
             ):
                 self._oblige(connection, verdict.obligations)
                 then(connection, verdict, now)
             else:
                 self._state.events.append(Denied(request, verdict))
-                self._refuse(connection, _reason_code(request, verdict), f"denied at {request.stage.value}", now)
+                code = _reason_code(request, verdict)
+                self._refuse(connection, code, f"denied at {request.stage.value}", now, verdict.decision_id)
 
         self._state.ask(request, decided, lambda pending: self._state.hold(connection, pending), now)
 
@@ -241,11 +246,24 @@ class Connecting:
             return
         facts.groups = verdict.groups
         facts.evidence = verdict.evidence
+        self._forget_decisions(connection)
         connection.state = State.CONNECTED
         properties: Properties = {"authentication_method": connection.authentication_method or ""}
         if verdict.authentication_data is not None:
             properties["authentication_data"] = verdict.authentication_data
         self._state.send_packet(connection, Auth(ReasonCode.SUCCESS, properties), now)
+
+    def _forget_decisions(self, connection: Connection) -> None:
+        """Groups and attributes may have changed: what was decided for the older ones holds no longer."""
+        connection.routes.clear()
+        connection.routes_q0.clear()
+        connection.routes_q1.clear()
+        connection.verdicts.clear()
+        connection.envelope = None
+        session = connection.session
+        if session is not None:
+            session.verdicts.clear()
+        self._state.tree.stamp += 1  # others' settled routes lead here
 
     # -- opening -------------------------------------------------------------------------------------------------
 
@@ -253,7 +271,11 @@ class Connecting:
         """All verdicts are in: claim the session, then say so."""
         packet = connection.connect
         principal = connection.facts.principal
-        if packet is None or principal is None:
+        if packet is None:
+            return
+        if principal is None:
+            # A PERMIT that names nobody is no consent to anyone.
+            self._refuse(connection, ReasonCode.NOT_AUTHORIZED, "permitted, but as nobody", now)
             return
         refusal = self._sessions.refusal(connection.facts.client_id, principal)
         if refusal is not None:
@@ -307,7 +329,7 @@ class Connecting:
         for cap in connection.caps:
             if isinstance(cap, CapKeepAlive):
                 longest = min(longest, cap.seconds)
-        effective = min(packet.keep_alive or longest, longest)
+        effective = max(1, min(packet.keep_alive or longest, longest))
         connection.facts.keep_alive = effective
         connection.keep_alive = effective * _KEEP_ALIVE_GRACE
         connection.last_packet = now
@@ -371,12 +393,14 @@ class Connecting:
             code = connack_return_code(error.reason_code)
             self._state.send(connection, encode_packet(Connack(False, code), MQTT_3_1_1), now)
 
-    def _refuse(self, connection: Connection, reason_code: int, text: str, now: float) -> None:
+    def _refuse(self, connection: Connection, reason_code: int, text: str, now: float, decision_id: str = "") -> None:
         """Answer with CONNACK, or DISCONNECT during a re-authentication, and end the connection."""
         self._state.counters.connections_refused += 1
         if not connection.is_connected and connection.connect is not None:
-            code = reason_code if connection.five else connack_return_code(reason_code)
-            self._state.send_packet(connection, Connack(False, code), now)
+            code = refusal_code(PacketType.CONNACK, reason_code)
+            if not connection.five:
+                code = connack_return_code(code)
+            self._state.send_packet(connection, Connack(False, code, connection.refusal_properties(decision_id)), now)
         self._state.close(connection, reason_code, text, now)
 
 

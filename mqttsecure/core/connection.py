@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from mqttsecure.core.decisions import CapKeepAlive, CapSessionExpiry, ConnectionFacts, Pending
+from mqttsecure.core.verdict_cache import VerdictCache
 from mqttsecure.wire.constants import PacketType
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mqttsecure.core.session import Session
     from mqttsecure.core.subscriptions import Subscription
     from mqttsecure.core.timers import Deadline
-    from mqttsecure.wire.packets import Connect, Will
+    from mqttsecure.wire.packets import Connect, Properties, Will
 
 __all__ = ["HANDLERS", "Connection", "State"]
 
@@ -110,6 +111,7 @@ class Connection:
         "session",
         "state",
         "touched",
+        "verdicts",
         "will",
         "writable",
     )
@@ -139,7 +141,7 @@ class Connection:
         self.problem_information = True
         # Incoming.
         self.maximum_packet_size = maximum_packet_size
-        self.partial: list[bytes] | None = None
+        self.partial: list[bytes | bytearray] | None = None
         self.partial_bytes = 0
         self.needed = 0
         self.reading = True
@@ -161,6 +163,7 @@ class Connection:
         self.routes_q1: dict[bytes, Route] = {}
         self.routes: dict[tuple[str, int, bool], Route] = {}
         self.routes_count = 0
+        self.verdicts = VerdictCache()
         self.envelope: Envelope | None = None
 
     @property
@@ -170,6 +173,12 @@ class Connection:
     @property
     def is_connected(self) -> bool:
         return self.state is State.CONNECTED or self.state is State.REAUTHENTICATING
+
+    def refusal_properties(self, decision_id: str) -> Properties:
+        """What goes with a refusal: the id under which the log has all of it, never the rule."""
+        if self.five and self.problem_information and decision_id:
+            return {"reason_string": f"decision {decision_id}"}
+        return {}
 
     def cancel_deadlines(self) -> None:
         """Nothing more is due: a deadline left behind would keep all of this in memory until it comes."""

@@ -17,15 +17,18 @@ from mqttsecure.core.model import Message
 from mqttsecure.core.publishing import Publishing, Route
 from mqttsecure.core.state import BrokerState
 from mqttsecure.errors import MalformedPacket, MqttError, PacketTooLarge, ProtocolError
-from mqttsecure.wire.constants import MQTT_3_1, MQTT_5_0, PacketType, ReasonCode
+from mqttsecure.wire.constants import MQTT_5_0, PacketType, ReasonCode
 from mqttsecure.wire.decoder import decode_packet
 from mqttsecure.wire.encoder import encode_remaining_length
 from mqttsecure.wire.packets import Packet
-from mqttsecure.wire.rules import FIXED_FLAGS
+from mqttsecure.wire.rules import check_first_byte
 
 __all__ = ["Inbound"]
 
 _NEED_MORE: Final = -1
+_MANY_PIECES: Final = 64
+"""Pieces of a packet kept as they came; more are put together, since an object each outweighs the bytes in it."""
+
 _PUBACK_OK: Final = b"\x40\x02"
 _PUBACK_NO_SUBSCRIBERS: Final = b"\x40\x03"
 
@@ -58,6 +61,8 @@ class Inbound:
         if connection.partial is not None:
             connection.partial.append(data)
             connection.partial_bytes += len(data)
+            if len(connection.partial) > _MANY_PIECES:
+                _compact(connection.partial)
             if connection.pending is not None or connection.paused_until:
                 self._check_held(connection, now)
                 return
@@ -91,9 +96,11 @@ class Inbound:
             connection.needed = needed
 
     def _check_held(self, connection: Connection, now: float) -> None:
-        """Reading is paused, yet TLS may deliver what it had read; more than that is not for us to keep."""
-        limits = self._state.limits
-        if connection.partial_bytes > limits.pending_bytes * 2 + connection.maximum_packet_size:
+        """Reading is paused, yet TLS may deliver what it had read; more than that is not for us to keep.
+
+        Twice, since the read that led to the pause may have brought as much.
+        """
+        if connection.partial_bytes > 2 * self._state.limits.pending_bytes:
             self._state.close(connection, ReasonCode.QUOTA_EXCEEDED, "sent too much while it had to wait", now)
 
     def _parse(self, connection: Connection, data: bytes, now: float) -> None:
@@ -148,8 +155,8 @@ class Inbound:
                     route is not None
                     and route.stamp == self._state.tree.stamp
                     and now < route.valid_until
-                    and (not connection.five or data[topic_end : topic_end + 1] == b"\0")
-                    and topic_end <= end
+                    # 5.0: no properties; the byte that says so must belong to this packet.
+                    and ((topic_end < end and data[topic_end] == 0) if connection.five else topic_end <= end)
                 ):
                     return self._forward(connection, route, data, position, topic_end, end, now)
         elif first == 0x32:
@@ -167,10 +174,10 @@ class Inbound:
     def _general(
         self, connection: Connection, first: int, data: bytes, position: int, body: int, end: int, now: float
     ) -> None:
-        self._check_header(connection, first, end - position)
         handler = self._handlers.get((connection.state, first >> 4))
-        if handler is None:
-            raise ProtocolError(f"{_name_of(first)} is not allowed while {connection.state.value}")
+        if handler is None or end - position > connection.maximum_packet_size:
+            self._check_header(connection, first, end - position)
+            return
         if connection.state is State.AWAITING_CONNECT:
             packet = self._decode_connect(connection, first, data[body:end], body - position, now)
         else:
@@ -191,16 +198,9 @@ class Inbound:
 
     def _check_header(self, connection: Connection, first: int, size: int) -> None:
         """Refuse a packet by its fixed header, before any of it is kept."""
-        packet_type = first >> 4
-        if packet_type == 0 or (
-            packet_type != 3
-            and first & 0x0F != FIXED_FLAGS[packet_type]
-            # v3.1 section 2.1: a resent PUBREL, SUBSCRIBE or UNSUBSCRIBE carries the DUP flag.
-            and not (connection.facts.protocol_version == MQTT_3_1 and first & 0x07 == FIXED_FLAGS[packet_type] == 2)
-        ):
-            raise MalformedPacket("a packet type or flags that do not exist")  # v5.0 [MQTT-2.1.3-1]
-        if (connection.state, packet_type) not in self._handlers:
-            raise ProtocolError(f"{_name_of(first)} is not allowed while {connection.state.value}")
+        check_first_byte(first, connection.facts.protocol_version)
+        if (connection.state, first >> 4) not in self._handlers:
+            raise ProtocolError(f"{PacketType(first >> 4).name} is not allowed while {connection.state.value}")
         if size > connection.maximum_packet_size:
             raise PacketTooLarge(f"a packet of {size} bytes; {connection.maximum_packet_size} are taken")
 
@@ -236,7 +236,7 @@ class Inbound:
             piece = b"".join(
                 [_other_format(data, at, at + start, at + step, connection.five) for at in range(position, stop, step)]
             )
-            self._to_all(route.cross, route, piece, step + 2, count)
+            self._to_all(route.cross, route, piece, len(piece) // count, count)
         return stop
 
     def _to_all(self, readers: list[Connection], route: Route, piece: bytes, step: int, count: int) -> None:
@@ -322,6 +322,16 @@ class Inbound:
             raise ProtocolError("Packet Identifier 0")
 
 
+def _compact(pieces: list[bytes | bytearray]) -> None:
+    """Make one of many pieces, in linear time over all calls."""
+    whole = pieces[0]
+    if not isinstance(whole, bytearray):
+        whole = bytearray(whole)
+    for piece in pieces[1:]:
+        whole += piece
+    pieces[:] = [whole]
+
+
 def _long_length(data: bytes, position: int, shortest: bool) -> tuple[int, int]:
     """The Remaining Length and where the body starts; (0, 0) where bytes are missing.
 
@@ -355,7 +365,3 @@ def _header_size(data: bytes, start: int) -> int:
     while data[start + size - 1] > 127:
         size += 1
     return size
-
-
-def _name_of(first: int) -> str:
-    return PacketType(first >> 4).name if first >> 4 else "packet type 0"

@@ -24,12 +24,7 @@ from mqttsecure.core.model import Message
 from mqttsecure.core.session import Session
 from mqttsecure.core.state import BrokerState
 
-__all__ = ["Judging", "cache_weight", "capped"]
-
-
-def cache_weight(topic: str) -> int:
-    """How much of ``Limits.maximum_cached_decisions`` one entry takes: long topics count for several."""
-    return 1 + len(topic) // 64
+__all__ = ["Judging", "capped"]
 
 
 def capped(qos: int, verdict: Verdict) -> int:
@@ -57,20 +52,15 @@ class Judging:
             if isinstance(standing, Pending) or standing.effect is not Effect.PERMIT:
                 return standing
             message.checked_version = state.policy_version
-        key = (message.topic, qos, retain)
-        cached = session.deliver_cache.get(key)
-        if (
-            cached is not None
-            and cached.policy_version == state.policy_version
-            and (cached.valid_until is None or now < cached.valid_until)
-        ):
+        cached = session.verdicts.get(message.topic, qos, retain, state.policy_version, now)
+        if cached is not None:
             if cached.residual is None:
                 return cached
             return cached.residual(_reader_request(session.facts, message, qos, retain, now))
         request = _reader_request(session.facts, message, qos, retain, now)
         answer = state.decide(request)
         if not isinstance(answer, Pending):
-            self._remember(session, key, answer)
+            self._remember(session, message.topic, qos, retain, answer)
             if answer.effect is not Effect.PERMIT:
                 state.events.append(Denied(request, answer))
         return answer
@@ -93,7 +83,7 @@ class Judging:
                 return None
             request = _writer_request(message, now)
         else:
-            self._remember(session, (message.topic, qos, retain), verdict)
+            self._remember(session, message.topic, qos, retain, verdict)
             request = _reader_request(session.facts, message, qos, retain, now)
         if verdict.effect is not Effect.PERMIT:
             state.events.append(Denied(request, verdict))
@@ -108,12 +98,8 @@ class Judging:
                 return False
         return True
 
-    def _remember(self, session: Session, key: tuple[str, int, bool], verdict: Verdict) -> None:
-        session.deliver_cache_weight += cache_weight(key[0])
-        if session.deliver_cache_weight > self._state.limits.maximum_cached_decisions:
-            session.deliver_cache.clear()
-            session.deliver_cache_weight = cache_weight(key[0])
-        session.deliver_cache[key] = verdict
+    def _remember(self, session: Session, topic: str, qos: int, retain: bool, verdict: Verdict) -> None:
+        session.verdicts.put(topic, qos, retain, verdict, self._state.limits.maximum_cached_decisions)
 
     def _decide_writer(self, message: Message, now: float) -> Verdict | Pending:
         if message.envelope.writer.principal is BROKER_PRINCIPAL:

@@ -14,6 +14,9 @@ __all__ = ["MESSAGE_OVERHEAD", "Envelope", "Message", "forwarded_properties"]
 MESSAGE_OVERHEAD: Final = 200
 """Bytes that a queued message costs beyond topic and payload: its object, envelope share and queue slot, measured."""
 
+_PAIR_OVERHEAD: Final = 160
+"""Bytes that a User Property costs beyond its text: a tuple and two strings. On the wire it may have five bytes."""
+
 _PUBLISH: Final = 0x30
 
 
@@ -97,7 +100,11 @@ class Message:
     @property
     def size(self) -> int:
         """Bytes to charge a queue for it."""
-        return len(self.topic) + len(self.payload) + MESSAGE_OVERHEAD
+        size = len(self.topic) + len(self.payload) + MESSAGE_OVERHEAD
+        properties = self.properties
+        if properties is not None:
+            size += len(self.property_bytes()) + _PAIR_OVERHEAD * len(properties.get("user_property", ()))
+        return size
 
     def form(self, five: bool, qos: int, retain: bool) -> tuple[bytes, bytes]:
         """The encoded packet without its Packet Identifier, as (before it, after it); encoded once per distinct form.

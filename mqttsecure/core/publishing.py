@@ -24,19 +24,23 @@ from mqttsecure.core.decisions import (
 )
 from mqttsecure.core.delivery import Deliveries, Target
 from mqttsecure.core.events import Denied
-from mqttsecure.core.judging import cache_weight
 from mqttsecure.core.model import Envelope, Message, forwarded_properties
+from mqttsecure.core.reasons import refusal_code
 from mqttsecure.core.session import Session
 from mqttsecure.core.state import BrokerState
 from mqttsecure.core.subscriptions import SharedGroup
+from mqttsecure.core.verdict_cache import cache_weight
 from mqttsecure.errors import ProtocolError, ReceiveMaximumExceeded, TopicAliasInvalid, TopicNameInvalid
-from mqttsecure.wire.constants import ReasonCode
+from mqttsecure.wire.constants import PacketType, ReasonCode
 from mqttsecure.wire.encoder import encode_string
 from mqttsecure.wire.packets import Properties, Puback, Publish, Pubrec, Will
 
 __all__ = ["Publishing", "Route"]
 
 _FOREVER: Final = float("inf")
+
+_REFUSED: Final = ""
+"""In place of the Topic Name of a Topic Alias whose message was refused: it is not kept, and its use is an error."""
 
 
 class Route:
@@ -99,7 +103,7 @@ class Publishing:
         """Handle a PUBLISH packet that was fully decoded.
 
         Raises:
-            TopicAliasInvalid: a Topic Alias above what was announced.
+            TopicAliasInvalid: a Topic Alias above what was announced, or that came with a message that was refused.
             TopicNameInvalid: more levels or bytes than are taken.
             ProtocolError: a Topic Alias that was never set.
             ReceiveMaximumExceeded: more QoS 2 messages open than was announced.
@@ -114,16 +118,9 @@ class Publishing:
             return
         route = connection.routes.get((packet.topic, packet.qos, packet.retain))
         if route is None or route.policy_version != self._state.policy_version or now >= route.valid_until:
-            self._ask(connection, packet, now)
+            self._find_verdict(connection, packet, now)
         elif route.verdict.residual is not None:
-            request = self._request(connection, packet, now)
-            self._state.ask(
-                request,
-                lambda verdict, now: self._decided(connection, packet, verdict, None, now),
-                lambda pending: self._state.hold(connection, pending),
-                now,
-                route.verdict.residual,
-            )
+            self._ask(connection, packet, route, now)
         else:
             self._decided(connection, packet, route.verdict, route, now)
 
@@ -133,6 +130,7 @@ class Publishing:
         if incoming is None:
             return True
         if packet.packet_id in incoming:
+            self._set_alias(connection, packet, packet.topic)  # it was accepted, maybe on another connection
             self._state.send_packet(connection, Pubrec(packet.packet_id), now)  # v5.0 [MQTT-4.3.3-10]
             return False
         if len(incoming) >= self._state.limits.receive_maximum:
@@ -151,13 +149,18 @@ class Publishing:
             topic = (connection.aliases_in or {}).get(alias)
             if topic is None:
                 raise ProtocolError(f"Topic Alias {alias} was not set on this connection")
+            if topic == _REFUSED:
+                raise TopicAliasInvalid(f"Topic Alias {alias} came with a message that was refused; set it anew")
             packet.topic = topic
-            return
-        # Set whatever becomes of this message: the client uses it from now on (v5.0 section 3.3.2.3.4).
-        self._check_topic(packet.topic)
-        if connection.aliases_in is None:
-            connection.aliases_in = {}
-        connection.aliases_in[alias] = packet.topic
+
+    @staticmethod
+    def _set_alias(connection: Connection, packet: Publish, topic: str) -> None:
+        """Keep the Topic Alias that ``packet`` sets, once it is known what becomes of the message."""
+        alias = packet.properties.get("topic_alias")
+        if alias is not None:
+            if connection.aliases_in is None:
+                connection.aliases_in = {}
+            connection.aliases_in[alias] = topic
 
     def _check_topic(self, topic: str) -> None:
         limits = self._state.limits
@@ -176,18 +179,30 @@ class Publishing:
             properties=packet.properties,
         )
 
-    def _ask(self, connection: Connection, packet: Publish, now: float) -> None:
+    def _find_verdict(self, connection: Connection, packet: Publish, now: float) -> None:
+        """For a Topic Name without a route: a PERMIT within whose scope it lies, else ask."""
+        known = connection.verdicts.get(packet.topic, packet.qos, packet.retain, self._state.policy_version, now)
+        if known is not None and known.effect is Effect.PERMIT:
+            self._decided(connection, packet, known, self._remember(connection, packet, known), now)
+        else:
+            self._ask(connection, packet, None, now)
+
+    def _ask(self, connection: Connection, packet: Publish, route: Route | None, now: float) -> None:
+        """Ask the chain, or with ``route`` those of its policies that must be asked each time."""
         request = self._request(connection, packet, now)
 
         def decided(verdict: Verdict, now: float) -> None:
             if not connection.is_connected:
                 return
-            route = self._remember(connection, packet, verdict)
             if verdict.effect is not Effect.PERMIT:
                 self._state.events.append(Denied(request, verdict))
-            self._decided(connection, packet, verdict, route, now)
+            elif verdict.scope is not None:
+                connection.verdicts.put(packet.topic, packet.qos, packet.retain, verdict, 0)
+            remembered = self._remember(connection, packet, verdict) if route is None else None
+            self._decided(connection, packet, verdict, remembered, now)
 
-        self._state.ask(request, decided, lambda pending: self._state.hold(connection, pending), now)
+        decide = None if route is None else route.verdict.residual
+        self._state.ask(request, decided, lambda pending: self._state.hold(connection, pending), now, decide)
 
     def _remember(self, connection: Connection, packet: Publish, verdict: Verdict) -> Route:
         route = Route(packet.topic, packet.qos, packet.retain, verdict)
@@ -208,7 +223,7 @@ class Publishing:
         if refusal is not None:
             self.refuse(connection, packet, refusal.reason_code, refusal.obligations, now)
         elif verdict.effect is not Effect.PERMIT:
-            self.refuse(connection, packet, verdict.reason_code, verdict.obligations, now)
+            self.refuse(connection, packet, verdict.reason_code, verdict.obligations, now, verdict.decision_id)
         else:
             self._accept(connection, packet, route, now)
 
@@ -221,6 +236,15 @@ class Publishing:
                     return decision
                 self.oblige(connection, decision.obligations, now)
         return None
+
+    @staticmethod
+    def spend_for_will(verdict: Verdict, will: Will, now: float) -> bool:
+        """Count a will on the verdict's meters; False where one refuses it. There is nobody left to slow down."""
+        for meter in verdict.meters:
+            decision = meter.spend(1, len(will.payload), now)
+            if decision is not None and decision.effect is Effect.DENY:
+                return False
+        return True
 
     def oblige(self, connection: Connection, obligations: tuple[Obligation, ...], now: float) -> None:
         """Carry out what a verdict or a meter obliges to: at PUBLISH that is to pause reading."""
@@ -260,18 +284,22 @@ class Publishing:
         reason_code: int | None,
         obligations: tuple[Obligation, ...],
         now: float,
+        decision_id: str = "",
     ) -> None:
         """Answer a PUBLISH that may not be: as 5.0 can say it, and as the listener is configured for 3.x."""
         state = self._state
         state.counters.publishes_denied += 1
-        code = ReasonCode.NOT_AUTHORIZED if reason_code is None else reason_code
+        code = refusal_code(PacketType.PUBACK, reason_code)
+        if packet.topic:
+            self._set_alias(connection, packet, _REFUSED)
         if any(isinstance(obligation, Disconnect) for obligation in obligations):
-            state.close(connection, code, "a policy ended the connection", now)
+            state.close(connection, reason_code or code, "a policy ended the connection", now)
         elif connection.five:
+            properties = connection.refusal_properties(decision_id)
             if packet.qos == 1:
-                state.send_packet(connection, Puback(packet.packet_id, code), now)
+                state.send_packet(connection, Puback(packet.packet_id, code, properties), now)
             elif packet.qos == 2:
-                state.send_packet(connection, Pubrec(packet.packet_id, code), now)
+                state.send_packet(connection, Pubrec(packet.packet_id, code, properties), now)
         elif connection.facts.listener in state.acknowledge_denied:
             # 3.x has no way to say no: v3.1.1 [MQTT-3.3.5-2] leaves a positive acknowledgement or a close.
             self._acknowledge(connection, packet, True, now)
@@ -293,6 +321,7 @@ class Publishing:
         if packet.retain and not self.retain(message):
             self.refuse(connection, packet, ReasonCode.QUOTA_EXCEEDED, (), now)
             return
+        self._set_alias(connection, packet, packet.topic)
         state.counters.messages_received += 1
         if packet.qos == 2 and connection.session is not None:
             if connection.session.incoming is None:
@@ -375,21 +404,17 @@ class Publishing:
 
     def _sort_in(self, connection: Connection, route: Route, target: Target, now: float) -> bool:
         session = target.session
-        verdict = session.deliver_cache.get((route.topic, target.qos, target.retain))
-        if (
-            verdict is None
-            or verdict.policy_version != self._state.policy_version
-            or (verdict.valid_until is not None and now >= verdict.valid_until)
-        ):
+        verdict = session.verdicts.get(route.topic, target.qos, target.retain, self._state.policy_version, now)
+        if verdict is None:
             route.rest.append(target)
             return False
         if verdict.residual is not None or verdict.meters or verdict.obligations or session.waiting is not None:
             route.rest.append(target)
             return session.waiting is None
-        if verdict.effect is not Effect.PERMIT:
-            return True
         if verdict.valid_until is not None:
             route.valid_until = min(route.valid_until, verdict.valid_until)
+        if verdict.effect is not Effect.PERMIT:
+            return True
         target.verdict = verdict
         self._sort_by_form(connection, route, target)
         return True
@@ -414,6 +439,8 @@ class Publishing:
             return
         if route.qos == 0 and not route.rest and not route.groups:
             connection.routes_q0[encode_string(route.topic)] = route
+        elif route.qos == 0:
+            connection.routes_q0.pop(encode_string(route.topic), None)  # it was settled while nobody else listened
         elif route.qos == 1:
             connection.routes_q1[encode_string(route.topic)] = route
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from mqttsecure.core.decisions import ConnectionFacts, Pending, Principal, Verdict
+from mqttsecure.core.decisions import ConnectionFacts, Pending, Principal
 from mqttsecure.core.model import Message
+from mqttsecure.core.verdict_cache import VerdictCache
 from mqttsecure.wire.constants import MAX_PACKET_IDENTIFIER
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ class Session:
     __slots__ = (
         "client_id",
         "connection",
-        "deliver_cache",
-        "deliver_cache_weight",
         "ended",
         "expiry",
         "expiry_deadline",
@@ -53,6 +52,7 @@ class Session:
         "queue_octets",
         "subscriptions",
         "unsent",
+        "verdicts",
         "waiting",
         "waiting_octets",
         "will",
@@ -80,8 +80,7 @@ class Session:
         self.pending: Pending | None = None
         self.will: PendingWill | None = None
         self.will_deadline: Deadline | None = None
-        self.deliver_cache: dict[tuple[str, int, bool], Verdict] = {}
-        self.deliver_cache_weight = 0
+        self.verdicts = VerdictCache()
 
     def take_packet_id(self) -> int:
         """The next Packet Identifier that is not in use, counted up from 1 and round again.

@@ -65,8 +65,7 @@ class Sessions:
             session = sessions[client_id] = Session(client_id, principal, connection.facts)
         session.connection = connection
         session.facts = connection.facts
-        session.deliver_cache.clear()
-        session.deliver_cache_weight = 0
+        session.verdicts.clear()
         self._wills.forget(session)
         if session.expiry_deadline is not None:
             session.expiry_deadline.cancel()
@@ -92,8 +91,7 @@ class Sessions:
         session.unsent = None
         connection.replays = None
         self._deliveries.waiting.stop(session)
-        session.deliver_cache.clear()
-        session.deliver_cache_weight = 0
+        session.verdicts.clear()
         if session.subscriptions:
             self._state.tree.stamp += 1
         if will:

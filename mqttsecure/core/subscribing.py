@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from mqttsecure.core.connection import Connection
-from mqttsecure.core.decisions import CapQos, Effect, Request, Stage, Verdict
+from mqttsecure.core.decisions import Disconnect, Effect, Request, Stage, Verdict
 from mqttsecure.core.delivery import Deliveries
 from mqttsecure.core.events import Denied
+from mqttsecure.core.judging import capped
+from mqttsecure.core.reasons import refusal_code
 from mqttsecure.core.state import BrokerState
 from mqttsecure.core.subscriptions import Subscription
-from mqttsecure.wire.constants import MQTT_5_0, ReasonCode
+from mqttsecure.wire.constants import MQTT_5_0, PacketType, ReasonCode
 from mqttsecure.wire.packets import Suback, Subscribe, SubscriptionRequest, Unsuback, Unsubscribe
 from mqttsecure.wire.topics import split_shared
 
@@ -18,15 +20,19 @@ __all__ = ["Subscribing"]
 _FAILURE_3_X = 0x80
 """v3.1.1 section 3.9.3: the one code for a refusal. MQTT 3.1 has none of its own."""
 
+_MANY_DECISIONS = 8
+"""Decision ids told in one SUBACK."""
+
 
 class _Round:
     """One SUBSCRIBE being worked off: filters are decided one after another, in order."""
 
-    __slots__ = ("codes", "known", "packet", "replays")
+    __slots__ = ("codes", "decisions", "known", "packet", "replays")
 
     def __init__(self, packet: Subscribe) -> None:
         self.packet = packet
         self.codes: list[int] = []
+        self.decisions: list[str] = []
         self.known: dict[str, tuple[SubscriptionRequest, int]] = {}
         self.replays: list[Subscription] = []
 
@@ -97,14 +103,19 @@ class Subscribing:
             else:
                 self._state.counters.subscriptions_denied += 1
                 self._state.events.append(Denied(request, verdict))
-                self._settle(work, asked, verdict.reason_code)
+                self._settle(work, asked, refusal_code(PacketType.SUBACK, verdict.reason_code))
+                if any(isinstance(obligation, Disconnect) for obligation in verdict.obligations):
+                    self._state.close(connection, verdict.reason_code, "a policy ended the connection", now)
+                    return
+                if verdict.decision_id and len(work.decisions) < _MANY_DECISIONS:
+                    work.decisions.append(verdict.decision_id)
             if not at_once:
                 self._go_on(connection, work, now)
 
         before = len(work.codes)
         self._state.ask(request, decided, lambda pending: self._state.hold(connection, pending), now)
         at_once = False
-        return len(work.codes) > before
+        return len(work.codes) > before and connection.is_connected
 
     @staticmethod
     def _settle(work: _Round, asked: SubscriptionRequest, code: int) -> None:
@@ -115,10 +126,7 @@ class Subscribing:
         session = connection.session
         if session is None:
             return ReasonCode.UNSPECIFIED_ERROR
-        qos = asked.qos
-        for obligation in verdict.obligations:
-            if isinstance(obligation, CapQos):
-                qos = min(qos, obligation.qos)
+        qos = capped(asked.qos, verdict)
         identifiers = work.packet.properties.get("subscription_identifier")
         subscription = Subscription(
             session,
@@ -142,7 +150,8 @@ class Subscribing:
         codes = work.codes
         if connection.facts.protocol_version != MQTT_5_0:
             codes = [code if code <= 2 else _FAILURE_3_X for code in codes]
-        self._state.send_packet(connection, Suback(work.packet.packet_id, codes), now)
+        properties = connection.refusal_properties(", ".join(work.decisions))
+        self._state.send_packet(connection, Suback(work.packet.packet_id, codes, properties), now)
         self._deliveries.replaying.start(connection, work.replays, now)
 
     def handle_unsubscribe(self, connection: Connection, packet: Unsubscribe, now: float) -> None:

@@ -109,6 +109,10 @@ class SubscriptionTree:
         self.count = 0
         self.stamp = 0
 
+    def is_empty(self) -> bool:
+        """Whether not even an unused level is left."""
+        return self._root.is_empty()
+
     def add(self, subscription: Subscription) -> bool:
         """Add or replace the session's subscription to the same Topic Filter; whether it is new."""
         name, inner = split_shared(subscription.topic_filter)

@@ -82,6 +82,9 @@ class Wills:
                 self._state.counters.publishes_denied += 1
                 self._state.events.append(Denied(request, verdict))
                 return
+            if not self._publishing.spend_for_will(verdict, will, now):
+                self._state.counters.publishes_denied += 1
+                return
             message = self._publishing.message_of(will, pending.envelope, now)
             message.checked_version = self._state.policy_version
             if message.retain and not self._publishing.retain(message):

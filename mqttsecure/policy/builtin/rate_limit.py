@@ -25,7 +25,7 @@ MAXIMUM_BUCKETS: Final = 65_536
 """Clients, users or prefixes with a bucket of their own, in each direction: four times the connections, about 15 MB.
 Only a full bucket is forgotten; while there are more others, newcomers share one."""
 
-_UNLIMITED: Final = Decision.abstain(text="not limited in this direction", cacheable=True)
+_UNLIMITED: Final = Decision.abstain(text="not limited in this direction", cacheable=True, scope=EVERY_TOPIC)
 
 _STAGE_OF_DIRECTION: Final = {
     "publish": (Stage.PUBLISH,),
