@@ -48,6 +48,8 @@ class Adapter(Protocol):
 
     def flush(self) -> None: ...
 
+    def shut_down(self) -> None: ...
+
     def abort(self) -> None: ...
 
 
@@ -78,7 +80,9 @@ class CoreDriver:
         self.core.observe_authenticated(lambda facts: self.chain.connection_authenticated(facts))
         self.limits = limits
         self._report = report
+        self.is_stopping = False
         self._flush_is_due = False
+        self._flush_call: IDelayedCall | None = None
         self._not_before = 0.0
         self._timer: IDelayedCall | None = None
         self._last_connection_id = 0
@@ -118,7 +122,7 @@ class CoreDriver:
         except Exception:  # a bug of ours closes this connection; the broker runs on
             self._internal_error()
             self.end(connection, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "an internal error")
-        if not self._flush_is_due and self.core.state.touched:
+        if not self._flush_is_due and (self.core.state.touched or self.core.state.events):
             self.schedule_flush()
 
     def lost(self, connection: Connection) -> None:
@@ -127,6 +131,8 @@ class CoreDriver:
             self.core.connection_lost(connection, self.clock.seconds())
         except Exception:
             self._internal_error()
+            self.core.state.connections.discard(connection)  # it is gone, whatever could not be done about it
+            connection.cancel_deadlines()
         self.schedule_flush()
 
     def end(self, connection: Connection, reason_code: int, text: str) -> None:
@@ -141,14 +147,20 @@ class CoreDriver:
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish as the broker itself."""
-        self.core.publish(topic, payload, self.clock.seconds(), retain=retain)
+        try:
+            self.core.publish(topic, payload, self.clock.seconds(), retain=retain)
+        except Exception:
+            self._internal_error()
         self.schedule_flush()
 
     def close_all(self, patience: float) -> Deferred[None]:
         """Close all connections with 0x8B; fires when they are gone, or aborted after ``patience`` seconds."""
+        self.is_stopping = True
         self.core.shut_down(self.clock.seconds())
         self.flush()
         self.stop()
+        for adapter in list(self.adapters):
+            adapter.shut_down()
         done: Deferred[None] = Deferred()
         if not self.adapters:
             done.callback(None)
@@ -170,6 +182,8 @@ class CoreDriver:
         """Its connection is gone."""
         self.adapters.discard(adapter)
         if not self.adapters and self._all_gone is not None:
+            self.flush()  # what there is still to report
+            self.stop()
             done, self._all_gone = self._all_gone, None
             done.callback(None)
 
@@ -187,24 +201,38 @@ class CoreDriver:
             if self._not_before:
                 delay = max(0.0, self._not_before - self.clock.seconds())
                 self._not_before = 0.0
-            self.clock.callLater(delay, self.flush)
+            self._flush_call = self.clock.callLater(delay, self.flush)
 
     def flush(self) -> None:
-        """Write outboxes, close and pause connections, hand on events, set the timer."""
+        """Write outboxes, close and pause connections, hand on events, set the timer.
+
+        Each connection gets one turn: one that takes whatever is sent may have a long queue, and others wait.
+        """
         self._flush_is_due = False
         core = self.core
-        while core.state.touched:
-            touched = core.take_touched()
-            started = self.clock.seconds() if len(touched) > _MANY else 0.0
-            for connection in touched:
-                adapter = connection.adapter
-                if adapter is not None:
+        touched = core.take_touched()
+        started = self.clock.seconds() if len(touched) > _MANY else 0.0
+        for connection in touched:
+            adapter = connection.adapter
+            if adapter is not None:
+                try:
                     adapter.flush()
-            if started:
-                self._rest(started)
+                except Exception:  # a bug of ours ends this connection; the others are written
+                    self._internal_error()
+                    adapter.abort()
+        if started:
+            self._rest(started)
         if core.state.events:
-            self._report(core.take_events())
+            self._tell(core.take_events())
+        if core.state.touched:
+            self.schedule_flush()
         self._set_timer()
+
+    def _tell(self, events: list[Event]) -> None:
+        try:
+            self._report(events)
+        except Exception:
+            self._internal_error()
 
     def _rest(self, started: float) -> None:
         """After writing to a multitude, let messages for the same readers gather before writing to all of them again.
@@ -218,7 +246,7 @@ class CoreDriver:
     def _set_timer(self) -> None:
         due = self.core.next_deadline()
         timer = self._timer
-        if due is None:
+        if due is None or self.is_stopping:
             return
         if timer is not None and timer.active():
             if timer.getTime() <= due:
@@ -235,7 +263,9 @@ class CoreDriver:
         self.flush()
 
     def stop(self) -> None:
-        """No more timers."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        """Leave no call behind."""
+        for call in (self._timer, self._flush_call):
+            if call is not None and call.active():
+                call.cancel()
+        self._timer = self._flush_call = None
+        self._flush_is_due = False

@@ -62,55 +62,61 @@ class ListenerFactory(Factory):
         driver = self._driver
         if driver is None:
             return None  # nothing is decided yet, so nothing is permitted
-        if self._is_full(driver):
-            _log.warn("{listener}: {peer} closed, as many connections as allowed", listener=self.name, peer=str(addr))
-            return None
         try:
             peer = peer_of(addr)
         except ValueError:
             _log.warn("{listener}: closed a connection from what is no address", listener=self.name)
+            return None
+        if self._is_full(driver):
+            _log.warn(
+                "{listener}: closed a connection from {peer}: there are as many as allowed",
+                listener=self.name,
+                peer=str(peer),
+            )
             return None
         now = driver.clock.seconds()
         facts = ConnectionFacts(driver.next_connection_id(), self.name, peer, accepted_at=now)
         request = Request(Stage.ACCEPT, facts, now)
         answer = driver.chain.decide(request)
         if isinstance(answer, Pending):
-            return AcceptGate(self, request, answer)
+            return AcceptGate(self, driver, request, answer)
         return self.admit(request, answer)
 
     def _is_full(self, driver: CoreDriver) -> bool:
-        return (
-            self.connections >= self.maximum_connections
-            or len(driver.core.state.connections) >= driver.limits.maximum_connections
-        )
+        return self.connections >= self.maximum_connections or len(driver.adapters) >= driver.limits.maximum_connections
 
     def admit(self, request: Request, verdict: Verdict) -> Protocol | None:
         """The protocol that serves the connection, None where the verdict is a denial."""
         driver = self._driver
-        if driver is None:
+        if driver is None or driver.is_stopping:
             return None
         if verdict.effect is not Effect.PERMIT:
             driver.core.state.events.append(Denied(request, verdict))
             driver.schedule_flush()
             return None
-        facts = request.connection
-        driver.chain.connection_opened(facts)
-        self.connections += 1
-        protocol = MqttProtocol(driver, facts, self._tls is not None, self._left)
+        protocol = MqttProtocol(driver, request.connection, self._tls is not None, self._made, self._lost)
         if self._tls is None:
             return protocol
         transport: Protocol = TlsTransport(self._tls, protocol)
         return transport
 
-    def _left(self) -> None:
+    def _made(self, facts: ConnectionFacts) -> None:
+        self.connections += 1
+        if self._driver is not None:
+            self._driver.chain.connection_opened(facts)
+
+    def _lost(self, facts: ConnectionFacts) -> None:
         self.connections -= 1
+        if self._driver is not None:
+            self._driver.chain.connection_closed(facts)
 
 
 class AcceptGate(Protocol):
-    """Holds a connection whose ACCEPT verdict is pending: not a byte is read."""
+    """Holds a connection whose ACCEPT verdict is pending: not a byte is read. It counts as a connection."""
 
-    def __init__(self, factory: ListenerFactory, request: Request, pending: Pending) -> None:
+    def __init__(self, factory: ListenerFactory, driver: CoreDriver, request: Request, pending: Pending) -> None:
         self._factory = factory
+        self._driver = driver
         self._request = request
         self._pending: Pending | None = pending
 
@@ -118,23 +124,40 @@ class AcceptGate(Protocol):
         transport: Any = self.transport
         transport.pauseProducing()
         self._factory.connections += 1
+        self._driver.arrived(self)
         if self._pending is not None:
             self._pending.listener = self._judged
 
+    def flush(self) -> None:
+        """There is nothing to write: the core does not know of it yet."""
+
+    def shut_down(self) -> None:
+        """The broker stops and waits for no verdict."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection unanswered."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
     def _judged(self, pending: Pending, verdict: Verdict) -> None:
         self._pending = None
-        self._factory.connections -= 1
-        transport: Any = self.transport
         protocol: Any = self._factory.admit(self._request, verdict)
         if protocol is None:
-            transport.abortConnection()
+            self.abort()
             return
+        transport: Any = self.transport
         transport.protocol = protocol
+        transport.resumeProducing()  # first, since the protocol may have a reason of its own to pause it
         protocol.makeConnection(transport)
-        transport.resumeProducing()
+        self._left()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._pending is not None:
             self._pending.cancel()
             self._pending = None
-            self._factory.connections -= 1
+        self._left()
+
+    def _left(self) -> None:
+        self._factory.connections -= 1
+        self._driver.left(self)

@@ -13,10 +13,10 @@ from zope.interface import implementer
 
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import ConnectionFacts, Effect, Pending, Request, Stage, Verdict
-from mqttsecure.core.events import Denied
+from mqttsecure.core.events import Denied, Disconnected
 from mqttsecure.transport.driver import CoreDriver
 from mqttsecure.transport.sending import Sender
-from mqttsecure.transport.tls import TlsTransport, tls_facts
+from mqttsecure.transport.tls import TlsTransport, tls_facts, tls_problem
 from mqttsecure.wire.constants import ReasonCode
 
 __all__ = ["MqttProtocol"]
@@ -30,11 +30,20 @@ stays in the outbox, where it is counted and can be dropped."""
 class MqttProtocol(Protocol):
     """Adapts one transport to the core.
 
-    ``facts`` come from the ACCEPT stage, which has permitted the connection; ``on_lost`` is called once at its end.
+    ``facts`` come from the ACCEPT stage, which has permitted the connection; ``on_made`` is called with them once at
+    its beginning and ``on_lost`` once at its end, however it ends.
     """
 
-    def __init__(self, driver: CoreDriver, facts: ConnectionFacts, is_tls: bool, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        driver: CoreDriver,
+        facts: ConnectionFacts,
+        is_tls: bool,
+        on_made: Callable[[ConnectionFacts], None],
+        on_lost: Callable[[ConnectionFacts], None],
+    ) -> None:
         self._driver = driver
+        self._on_made = on_made
         self._on_lost = on_lost
         self._facts = facts
         self._is_tls = is_tls
@@ -53,6 +62,8 @@ class MqttProtocol(Protocol):
 
     def connectionMade(self) -> None:
         self._transport = transport = self.transport
+        self._driver.arrived(self)
+        self._on_made(self._facts)
         if isinstance(transport, TlsTransport):
             self._sender = transport.sender
             self._send = transport.write
@@ -61,7 +72,6 @@ class MqttProtocol(Protocol):
             self._send = self._sender.send
         connection = self._connection = self._driver.core.connection_made(self._facts)
         connection.adapter = self
-        self._driver.arrived(self)
         self._driver.schedule_flush()  # sets the timer for the CONNECT that is due
         if not self._is_tls:
             self._judge_handshake()
@@ -111,6 +121,8 @@ class MqttProtocol(Protocol):
 
     def _keep_early(self, connection: Connection, data: bytes) -> None:
         """Bytes that arrive before the HANDSHAKE verdict wait, within the same bound as behind any other verdict."""
+        if not connection.is_open:
+            return
         self._early_bytes += len(data)
         if self._early_bytes > 2 * self._driver.limits.pending_bytes:
             self._driver.end(connection, ReasonCode.QUOTA_EXCEEDED, "sent too much while it had to wait")
@@ -178,24 +190,45 @@ class MqttProtocol(Protocol):
             return
         clock = self._driver.clock
         self._linger = clock.callLater(self._driver.limits.close_linger, self.abort)
-        if not self._is_reading:
-            self._transport.resumeProducing()  # a paused transport would not see the peer's end
-        self._transport.loseConnection()
+        self._cancel_pending()
+        self._early.clear()
+        self._transport.resumeProducing()  # a paused transport would not see the peer's end
+        if self._is_tls or connection.by_peer:  # TLS says its own goodbye and waits for the peer's
+            self._transport.loseConnection()
+        else:
+            self._sender.finish()
+
+    def shut_down(self) -> None:
+        """The broker stops: nothing to do here, the core has closed all that it knows."""
 
     def abort(self) -> None:
         """End it now, whatever is still to be written."""
         self._transport.abortConnection()
 
+    def tls_ended(self, failure: Failure | None) -> None:
+        """TLS is over before the network connection is."""
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            return
+        problem = tls_problem(failure)
+        if problem is not None and self._facts.tls is None:
+            text = f"the TLS handshake failed: {problem}"
+            self._driver.core.state.events.append(Disconnected(self._facts, 0, text, by_peer=False))
+        self._driver.lost(connection)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
-        if self._pending is not None:
-            self._pending.cancel()
-            self._pending = None
+        self._cancel_pending()
         connection, self._connection = self._connection, None
         if connection is not None:
             self._driver.lost(connection)
             connection.adapter = None
+        if self._transport is not None:
+            self._on_lost(self._facts)
             self._driver.left(self)
-            self._driver.chain.connection_closed(self._facts)
-            self._on_lost()
+
+    def _cancel_pending(self) -> None:
+        if self._pending is not None:
+            self._pending.cancel()
+            self._pending = None

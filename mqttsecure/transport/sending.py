@@ -54,6 +54,17 @@ class Sender:
             self.is_blocked = True
             self._transport.write(data[sent:])
 
+    def finish(self) -> None:
+        """End our side once all is sent, and go on hearing the peer, who ends its own or is aborted.
+
+        A socket closed with unread bytes in it resets the connection, and the peer may lose what it was told last.
+        """
+        if self._send is None:
+            self._transport.loseConnection()
+        else:
+            self._transport.unregisterProducer()  # else it would wait for more in place of closing
+            self._transport.loseWriteConnection()
+
     def resumeProducing(self) -> None:
         """The transport has sent all that it held."""
         if self._transport.disconnecting:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
@@ -31,7 +30,7 @@ from zope.interface import implementer
 from mqttsecure.core.decisions import TlsFacts
 from mqttsecure.transport.sending import Sender
 
-__all__ = ["ServerContext", "TlsTransport", "tls_factory", "tls_facts"]
+__all__ = ["ServerContext", "TlsTransport", "tls_factory", "tls_facts", "tls_problem"]
 
 FORWARD_SECRET_SUITES: Final = ":".join(
     (
@@ -190,11 +189,16 @@ class TlsTransport(TLSMemoryBIOProtocol):
         self._tlsConnection.bio_write(data)
         try:
             plain = self._tlsConnection.recv(len(data))
+        except SSL.WantReadError:
+            self._flushSendBIO()  # no application data, but perhaps something to answer
+        except SSL.ZeroReturnError:
+            _Tls._flushReceiveBIO(self)  # says so again
         except SSL.Error:
-            _Tls._flushReceiveBIO(self)  # not application data: the usual way finds out what
-            return
-        if not self._aborted:
-            self.wrappedProtocol.dataReceived(plain)
+            # Not by asking once more: OpenSSL tells what was wrong a single time.
+            self._tlsShutdownFinished(Failure())
+        else:
+            if not self._aborted:
+                self.wrappedProtocol.dataReceived(plain)
 
     def _follow_records(self, data: bytes) -> None:
         """Keep count of where records begin and end."""
@@ -217,16 +221,30 @@ class TlsTransport(TLSMemoryBIOProtocol):
                 sent += self._tlsConnection.send(data[sent : sent + _RECORD_SIZE])
             encrypted = self._tlsConnection.bio_read(len(data) + len(data) // 64 + _SPARE)
         except SSL.Error:
-            _Tls._tlsShutdownFinished(self, Failure())
+            # WantReadError too: a peer that has sent half a KeyUpdate could make us keep what we write without bound.
+            self._tlsShutdownFinished(Failure())
             return
         self.sender.send(encrypted)
 
     def _flushSendBIO(self) -> None:
-        try:
-            encrypted = self._tlsConnection.bio_read(_READ_SIZE)
-        except SSL.WantReadError:
-            return
-        self.sender.send(encrypted)
+        more = True
+        while more:  # a chain of certificates may be larger than one read
+            try:
+                encrypted = self._tlsConnection.bio_read(_READ_SIZE)
+            except SSL.WantReadError:
+                return
+            self.sender.send(encrypted)
+            more = len(encrypted) == _READ_SIZE
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        """TLS is over, by the peer's close_notify or by an error: say so at once.
+
+        The TCP connection ends when it has sent all, which a peer that does not read can put off for ever.
+        """
+        _Tls._tlsShutdownFinished(self, reason)
+        protocol: Any = self.wrappedProtocol
+        if protocol is not None:
+            protocol.tls_ended(reason)
 
 
 def tls_factory(context: ServerContext, clock: IReactorTime) -> TLSMemoryBIOFactory:
@@ -239,8 +257,8 @@ def tls_factory(context: ServerContext, clock: IReactorTime) -> TLSMemoryBIOFact
 def tls_facts(transport: Any) -> TlsFacts:
     """What the finished handshake of ``transport`` settled."""
     connection: SSL.Connection = transport.getHandle()
-    certificate = connection.get_peer_certificate(as_cryptography=True)
-    chain = connection.get_verified_chain(as_cryptography=True) if certificate is not None else None
+    certificate = connection.get_peer_certificate()
+    chain = connection.get_verified_chain() if certificate is not None else None
     server_name = connection.get_servername()
     protocol = connection.get_alpn_proto_negotiated()
     return TlsFacts(
@@ -248,6 +266,19 @@ def tls_facts(transport: Any) -> TlsFacts:
         cipher=connection.get_cipher_name() or "",
         server_name=server_name.decode("ascii", "replace") if server_name else None,
         application_protocol=protocol.decode("ascii", "replace") if protocol else None,
-        peer_certificate=certificate.public_bytes(Encoding.DER) if certificate is not None else None,
-        verified_chain=tuple(each.public_bytes(Encoding.DER) for each in chain or ()),
+        peer_certificate=_der(certificate) if certificate is not None else None,
+        verified_chain=tuple(_der(each) for each in chain or ()),
     )
+
+
+def _der(certificate: crypto.X509) -> bytes:
+    # As OpenSSL has it. What reads certificates more strictly is for policies, whose errors are denials.
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
+def tls_problem(failure: Failure | None) -> str | None:
+    """What was wrong in OpenSSL's words, which hold nothing of the peer's; None where the peer has only gone away."""
+    if failure is None or not isinstance(failure.value, SSL.Error) or isinstance(failure.value, SSL.SysCallError):
+        return None
+    errors = failure.value.args[0] if failure.value.args else None
+    return str(errors[-1][-1]) if errors else None
