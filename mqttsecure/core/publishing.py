@@ -327,13 +327,31 @@ class Publishing:
             if connection.session.incoming is None:
                 connection.session.incoming = set()
             connection.session.incoming.add(packet.packet_id)
+        self._take_on(connection, packet, message, route, now)
+
+    def _take_on(
+        self, connection: Connection, packet: Publish, message: Message, route: Route | None, now: float
+    ) -> None:
+        """Deliver a message that was accepted, and acknowledge it.
+
+        PUBREC goes first: who subscribes to what it publishes then sees its own exchange in order. The message is
+        delivered with the PUBLISH and not again until PUBREL lets its identifier go (v5.0 figure 4.3, method B).
+        """
         if route is None or route.verdict.residual is not None:
-            matched = self.distribute(message, connection.session, now)
+            targets, groups = self._deliveries.resolve(message.topic, message.qos, message.retain, connection.session)
+            matched = bool(targets or groups)
+            if packet.qos == 2:
+                self._acknowledge(connection, packet, matched, now)
+            self._deliver_all(targets, groups, message, now)
         else:
-            if route.stamp != state.tree.stamp:
+            if route.stamp != self._state.tree.stamp:
                 self.resolve(connection, route, now)
-            matched = self.follow(route, message, connection.five, now)
-        self._acknowledge(connection, packet, matched, now)
+            matched = route.matched
+            if packet.qos == 2:
+                self._acknowledge(connection, packet, matched, now)
+            self.follow(route, message, connection.five, now)
+        if packet.qos == 1:
+            self._acknowledge(connection, packet, matched, now)
 
     def _acknowledge(self, connection: Connection, packet: Publish, matched: bool, now: float) -> None:
         if packet.qos == 0 or not connection.is_open:
@@ -381,11 +399,14 @@ class Publishing:
     def distribute(self, message: Message, writer: Session | None, now: float) -> bool:
         """Deliver to whoever subscribes, without a route; whether anyone does."""
         targets, groups = self._deliveries.resolve(message.topic, message.qos, message.retain, writer)
+        self._deliver_all(targets, groups, message, now)
+        return bool(targets or groups)
+
+    def _deliver_all(self, targets: list[Target], groups: list[SharedGroup], message: Message, now: float) -> None:
         for target in targets:
             self._deliveries.deliver(target, message, now)
         for group in groups:
             self._deliveries.deliver_shared(group, message, now)
-        return bool(targets or groups)
 
     def resolve(self, connection: Connection, route: Route, now: float) -> None:
         """Find the receivers of ``route`` anew, sorted by what the DELIVER stage is known to say about each."""

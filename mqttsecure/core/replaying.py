@@ -54,6 +54,7 @@ class Replaying:
                 continue
             if topics is None:
                 topics = self._state.retained.matching(subscription.inner)
+                topics.reverse()  # taken from the end: parents before what is below them
                 connection.replays[0] = (subscription, topics)
             while topics:
                 if self._is_busy(connection, session):
