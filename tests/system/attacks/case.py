@@ -137,7 +137,7 @@ class AttackCase(SynchronousTestCase):
     def assert_serves(self, seconds: float = PATIENCE) -> float:
         """Somebody else, from elsewhere, still gets a message through; the seconds that took after the login."""
         with AttackClient(self.broker.ports["tls"], context=self.files.client_context(), source="127.0.0.77") as client:
-            self.assertEqual(0, client.connect("canary", "alice", USERS["alice"]))
+            self.assertEqual(0, client.connect("alice-canary", "alice", USERS["alice"]))
             started = time.monotonic()
             self.assertEqual([0], client.subscribe("lab/canary"))
             client.send(b"\x30\x12\x00\x0alab/canary\x00alive")
