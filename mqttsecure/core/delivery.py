@@ -220,7 +220,7 @@ class Deliveries:
             if connection is None:
                 return  # QoS 0 is not kept for clients that are away
             if connection.outbox_bytes > self._state.outbox_limit:
-                self._state.drop(session.client_id, delivery[0], "its outbox is full")
+                self._state.overflow(connection, 1, now)
                 return
             self.transmit(connection, delivery, 0, False, now)
         elif (

@@ -230,16 +230,16 @@ class Inbound:
         state.counters.messages_received += count
         if route.same:
             piece = data[position:stop] if stop - position < len(data) else data
-            self._to_all(route.same, route, piece, step, count)
+            self._to_all(route.same, route, piece, step, count, now)
         if route.cross:
             start = topic_end - position
             piece = b"".join(
                 [_other_format(data, at, at + start, at + step, connection.five) for at in range(position, stop, step)]
             )
-            self._to_all(route.cross, route, piece, len(piece) // count, count)
+            self._to_all(route.cross, route, piece, len(piece) // count, count, now)
         return stop
 
-    def _to_all(self, readers: list[Connection], route: Route, piece: bytes, step: int, count: int) -> None:
+    def _to_all(self, readers: list[Connection], route: Route, piece: bytes, step: int, count: int, now: float) -> None:
         state = self._state
         limit = state.outbox_limit
         touched = state.touched
@@ -247,8 +247,13 @@ class Inbound:
         fits_all = step <= route.smallest_maximum
         dropped = 0
         for reader in readers:
-            if reader.outbox_bytes > limit or not (fits_all or step <= reader.peer_maximum_packet_size):
+            if reader.outbox_bytes > limit:
                 dropped += count
+                state.overflow(reader, count, now)
+                continue
+            if not (fits_all or step <= reader.peer_maximum_packet_size):
+                dropped += count
+                state.counters.messages_dropped += count
                 continue
             reader.outbox.append(piece)
             reader.outbox_bytes += size
@@ -256,7 +261,6 @@ class Inbound:
                 reader.touched = True
                 touched.append(reader)
         state.counters.messages_sent += count * len(readers) - dropped
-        state.counters.messages_dropped += dropped
 
     def _metered(self, connection: Connection, route: Route, count: int, octets: int, now: float) -> bool:
         """Spend on the route's meters; False where a meter refuses, which for QoS 0 means silence or the end."""
@@ -265,7 +269,7 @@ class Inbound:
             if decision is None:
                 continue
             if decision.effect is Effect.DENY:
-                self._state.counters.publishes_denied += count
+                self._state.counters.publishes_denied += count - 1  # and one more by the refusal itself
                 self._publishing.refuse_unacknowledged(connection, decision, now)
                 return False
             self._publishing.oblige(connection, decision.obligations, now)

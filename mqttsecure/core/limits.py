@@ -54,6 +54,9 @@ class Limits:
     outbox_bytes: int = 1024 * 1024
     """Bytes written for one connection and not yet taken by the network, transport and TLS buffers included."""
 
+    slow_reader_patience: float = 30.0
+    """How long a client may take nothing at all while its outbox is full; until then it loses QoS 0 messages alone."""
+
     pending_bytes: int = 64 * 1024
     """Bytes that may arrive while a connection waits for a verdict: what TLS had read already."""
 

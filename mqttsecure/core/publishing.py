@@ -162,6 +162,12 @@ class Publishing:
                 connection.aliases_in = {}
             connection.aliases_in[alias] = topic
 
+    def _refuse_alias(self, connection: Connection, packet: Publish) -> None:
+        """Do not keep the Topic Alias that came with a refused message; one that stood for this topic before stays."""
+        alias = packet.properties.get("topic_alias")
+        if alias is not None and (connection.aliases_in or {}).get(alias) != packet.topic:
+            self._set_alias(connection, packet, _REFUSED)
+
     def _check_topic(self, topic: str) -> None:
         limits = self._state.limits
         if topic.count("/") >= limits.maximum_topic_levels or len(topic.encode()) > limits.maximum_topic_bytes:
@@ -182,7 +188,7 @@ class Publishing:
     def _find_verdict(self, connection: Connection, packet: Publish, now: float) -> None:
         """For a Topic Name without a route: a PERMIT within whose scope it lies, else ask."""
         known = connection.verdicts.get(packet.topic, packet.qos, packet.retain, self._state.policy_version, now)
-        if known is not None and known.effect is Effect.PERMIT:
+        if known is not None and known.effect is Effect.PERMIT and known.residual is None:
             self._decided(connection, packet, known, self._remember(connection, packet, known), now)
         else:
             self._ask(connection, packet, None, now)
@@ -290,8 +296,7 @@ class Publishing:
         state = self._state
         state.counters.publishes_denied += 1
         code = refusal_code(PacketType.PUBACK, reason_code)
-        if packet.topic:
-            self._set_alias(connection, packet, _REFUSED)
+        self._refuse_alias(connection, packet)
         if any(isinstance(obligation, Disconnect) for obligation in obligations):
             state.close(connection, reason_code or code, "a policy ended the connection", now)
         elif connection.five:
@@ -491,7 +496,7 @@ class Publishing:
         limit = state.outbox_limit
         for reader in readers:
             if reader.outbox_bytes > limit:
-                state.counters.messages_dropped += 1
+                state.overflow(reader, 1, now)
             elif plain and size <= reader.peer_maximum_packet_size:
                 reader.outbox.extend(pieces)
                 reader.outbox_bytes += size

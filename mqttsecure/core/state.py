@@ -176,6 +176,19 @@ class BrokerState:
         self.counters.messages_dropped += 1
         self.events.append(Dropped(client_id, message.topic, why))
 
+    def overflow(self, connection: Connection, messages: int, now: float) -> None:
+        """QoS 0 messages for a client whose outbox is full are lost; one that takes nothing for long is cut.
+
+        Told once, not for each message, until the client has caught up.
+        """
+        self.counters.messages_dropped += messages
+        if not connection.full_since:
+            connection.full_since = now or 0.001  # 0 is for "not full"
+            why = "reads too slowly, QoS 0 messages are lost until it has caught up"
+            self.events.append(Dropped(connection.facts.client_id, "", why))
+        elif now - connection.full_since > self.limits.slow_reader_patience:
+            self.cut(connection, ReasonCode.QUOTA_EXCEEDED, "took nothing of what it was sent", now)
+
     def close(self, connection: Connection, reason_code: int, text: str, now: float, *, will: bool = True) -> None:
         """End a Network Connection from our side: DISCONNECT with the reason where there is a way to say it (5.0)."""
         if connection.state is State.CLOSED:

@@ -79,8 +79,8 @@ def _(event: Disconnected) -> None:
 @_tell.register
 def _(event: Dropped) -> None:
     _log.warn(
-        "message on {topic!r} not kept for {client_id!r}: {why}",
-        topic=event.topic,
+        "{what} not kept for {client_id!r}: {why}",
+        what=f"message on {event.topic!r}" if event.topic else "messages",
         client_id=event.client_id,
         why=event.why,
     )

@@ -179,6 +179,7 @@ class MqttProtocol(Protocol):
         connection = self._connection
         if connection is not None:
             connection.writable = True
+            connection.full_since = 0.0
             self._driver.core.state.touch(connection)
             self._driver.schedule_flush()
 
