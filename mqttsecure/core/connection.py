@@ -61,8 +61,8 @@ HANDLERS: Final[dict[tuple[State, PacketType], str]] = {
 class Connection:
     """State of one Network Connection.
 
-    The adapter reads ``outbox``, ``closing``, ``reading`` and writes ``adapter``, ``writable`` and, once the network has
-    taken something, 0 to ``full_since``, the time since when the outbox was full for some message; all else is the
+    The adapter reads ``outbox``, ``closing``, ``reading`` and writes ``adapter``, ``writable`` and, once the network
+    has taken something, 0 to ``full_since``, the time since when the outbox was full for a message; all else is the
     core's. ``keep_alive`` is the time in seconds without a packet after which the peer counts as gone, 0 before
     CONNECT. ``deadline`` is that of CONNECT, later of the Keep Alive. ``replays`` are subscriptions whose retained
     messages are still to be sent, each with the Topic Names left, None before they were looked up. ``send_quota`` is
