@@ -141,5 +141,9 @@ def log_observer(stream: TextIO, style: str = "text", level: str = "info") -> IL
         level: the lowest level that is written: "debug", "info", "warn", "error" or "critical".
     """
     observer = LineLogObserver(stream, format_json if style == "json" else format_text)
-    predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.lookupByName(level))
+    lowest = LogLevel.lookupByName(level)
+    predicate = LogLevelFilterPredicate(defaultLogLevel=lowest)
+    if lowest < LogLevel.warn:
+        # Twisted's older parts tell of factories that start and ports that close, which is said better by ourselves.
+        predicate.setLogLevelForNamespace("log_legacy", LogLevel.warn)
     return FilteringLogObserver(observer, [predicate])

@@ -58,7 +58,12 @@ class ListenerFactory(Factory):
         self._driver = driver
         self._tls = None if context is None else tls_factory(context, driver.clock)
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:  # an IProtocol, or None to close the connection
+    def buildProtocol(self, addr: IAddress | None) -> Any:  # an IProtocol
+        # None would have Twisted close in good order, which leaves a flood's connections waiting in the kernel.
+        return self._answer(addr) or _Reset()
+
+    def _answer(self, addr: IAddress | None) -> Protocol | None:
+        """Who takes the connection; None for nobody."""
         driver = self._driver
         if driver is None:
             return None  # nothing is decided yet, so nothing is permitted
@@ -109,6 +114,14 @@ class ListenerFactory(Factory):
         self.connections -= 1
         if self._driver is not None:
             self._driver.chain.connection_closed(facts)
+
+
+class _Reset(Protocol):
+    """Ends a connection that is not let in, by RST."""
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.abortConnection()
 
 
 class AcceptGate(Protocol):

@@ -40,6 +40,16 @@ class TextTests(LogTestCase):
         self.assertEqual(len(self.lines(level="debug", name="a")), 2)
         self.assertEqual(self.lines(level="warn", name="a"), [])
 
+    def test_chatter_of_twisted_is_left_out(self) -> None:
+        """What Twisted's older parts say of factories and ports is not written, but their warnings and errors are."""
+        for level in ("debug", "info", "warn"):
+            stream = io.StringIO()
+            logger = Logger(namespace="log_legacy", observer=log_observer(stream, level=level))
+            logger.info("ListenerFactory starting on 8883")
+            logger.error("it broke")
+            (line,) = stream.getvalue().splitlines()
+            self.assertIn("it broke", line)
+
     def test_a_peer_cannot_forge_a_line(self) -> None:
         """A Client Identifier with line ends and terminal controls stays in its line, visible as what it is."""
         (line,) = self.lines(name="eve\r\n2026-01-01 info: all is well\x1b[2J\u2028\u202e\x00")

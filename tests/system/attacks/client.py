@@ -84,6 +84,8 @@ class AttackClient:
                 raise
         self._decoder = Decoder(version, _LARGEST, from_client=False)
         self._packet_id = 0
+        self.closed = False
+        """Whether the broker was seen to close the connection."""
         self.connack: Connack | None = None
 
     def __enter__(self) -> AttackClient:
@@ -100,6 +102,7 @@ class AttackClient:
     def send(self, *packets: Packet | bytes) -> None:
         """Send packets, or bytes as they are, in one write. A peer that has closed already is no error."""
         parts = [each if isinstance(each, bytes) else encode_packet(each, self.version) for each in packets]
+        self.socket.settimeout(PATIENCE)
         try:
             self.socket.sendall(b"".join(parts))
         except (ConnectionError, ssl.SSLError):
@@ -126,13 +129,19 @@ class AttackClient:
         return packet
 
     def _read(self, deadline: float) -> bytes:
+        if self.closed:
+            return b""
         pending = isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()
         if not pending and not select.select([self.socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
             raise TimeoutError("nothing came in time")
+        # TLS may have to read on for itself, so that there is nothing for us yet.
+        self.socket.settimeout(max(0.001, deadline - time.monotonic()))
         try:
-            return self.socket.recv(65536)
+            data = self.socket.recv(65536)
         except (ConnectionError, ssl.SSLError):
-            return b""
+            data = b""
+        self.closed = not data
+        return data
 
     def expect(self, kind: type[_Kind], seconds: float = PATIENCE) -> _Kind:
         """The next packet, which must be of ``kind``."""
