@@ -25,7 +25,7 @@ _COUNTERS = {
     "denied/publish": "publishes_denied",
     "denied/subscribe": "subscriptions_denied",
     "denied/deliver": "deliveries_denied",
-    "internal errors": "internal_errors",
+    "errors/internal": "internal_errors",
 }
 
 

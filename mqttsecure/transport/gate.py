@@ -162,8 +162,8 @@ class AcceptGate(Protocol):
         transport: Any = self.transport
         transport.protocol = protocol
         transport.resumeProducing()  # first, since the protocol may have a reason of its own to pause it
-        protocol.makeConnection(transport)
         self._left()
+        protocol.makeConnection(transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._pending is not None:

@@ -112,9 +112,10 @@ class ServerContext:
             extraCertChain=chain[1:],
             raiseMinimumTo=_VERSIONS[minimum_version],
             acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(suites),
-            acceptableProtocols=[b"mqtt"],
         )
         context = options.getContext()
+        # Not CertificateOptions' acceptableProtocols: that fails the handshake of a client that offers others alone.
+        context.set_alpn_select_callback(_select_protocol)
         # CertificateOptions sets both already; stated here since client certificates depend on it.
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
         context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
@@ -136,6 +137,10 @@ def _ask_for_certificates(context: SSL.Context, anchors: Sequence[bytes], requir
     context.set_client_ca_list([certificate.get_subject() for certificate in certificates])
     mode = SSL.VERIFY_PEER | SSL.VERIFY_CLIENT_ONCE | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
     context.set_verify(mode, lambda connection, certificate, error, depth, is_good: bool(is_good))
+
+
+def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:  # bytes, or pyOpenSSL's word for none
+    return b"mqtt" if b"mqtt" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 def _pem_certificates(text: bytes) -> list[crypto.X509]:
@@ -220,8 +225,11 @@ class TlsTransport(TLSMemoryBIOProtocol):
             while sent < len(data):
                 sent += self._tlsConnection.send(data[sent : sent + _RECORD_SIZE])
             encrypted = self._tlsConnection.bio_read(len(data) + len(data) // 64 + _SPARE)
+        except SSL.WantReadError:
+            # The peer has sent half a KeyUpdate. Waiting for the rest would let it grow what waits here without bound.
+            self._tlsShutdownFinished(None)
+            return
         except SSL.Error:
-            # WantReadError too: a peer that has sent half a KeyUpdate could make us keep what we write without bound.
             self._tlsShutdownFinished(Failure())
             return
         self.sender.send(encrypted)
@@ -281,4 +289,4 @@ def tls_problem(failure: Failure | None) -> str | None:
     if failure is None or not isinstance(failure.value, SSL.Error) or isinstance(failure.value, SSL.SysCallError):
         return None
     errors = failure.value.args[0] if failure.value.args else None
-    return str(errors[-1][-1]) if errors else None
+    return str(errors[0][-1]) if errors else None
