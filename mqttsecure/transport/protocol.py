@@ -121,13 +121,21 @@ class MqttProtocol(Protocol):
 
     def _keep_early(self, connection: Connection, data: bytes) -> None:
         """Bytes that arrive before the HANDSHAKE verdict wait, within the same bound as behind any other verdict."""
-        if not connection.is_open:
-            return
         self._early_bytes += len(data)
-        if self._early_bytes > 2 * self._driver.limits.pending_bytes:
+        if not connection.is_open:
+            self._ignore()
+        elif self._early_bytes > 2 * self._driver.limits.pending_bytes:
             self._driver.end(connection, ReasonCode.QUOTA_EXCEEDED, "sent too much while it had to wait")
         else:
             self._early.append(data)
+
+    def _ignore(self) -> None:
+        """Bytes behind the end are read and dropped, so that a client which still sends can read why it ended.
+
+        A stranger who goes on sending was told nothing that is worth it.
+        """
+        if self._facts.principal is None and self._early_bytes > self._driver.limits.pending_bytes:
+            self.abort()
 
     def flush(self) -> None:
         """Carry out what the core wants of this connection."""
@@ -193,6 +201,8 @@ class MqttProtocol(Protocol):
         self._linger = clock.callLater(self._driver.limits.close_linger, self.abort)
         self._cancel_pending()
         self._early.clear()
+        self._early_bytes = 0
+        self._is_through = False
         self._transport.resumeProducing()  # a paused transport would not see the peer's end
         if self._is_tls or connection.by_peer:  # TLS says its own goodbye and waits for the peer's
             self._transport.loseConnection()

@@ -27,7 +27,7 @@ from mqttsecure.wire.packets import (
     SubscriptionRequest,
 )
 
-__all__ = ["HOST", "AttackClient", "open_socket", "reset"]
+__all__ = ["HOST", "AttackClient", "is_readable", "open_socket", "reset"]
 
 HOST: Final = "127.0.0.1"
 PATIENCE: Final = 8.0
@@ -60,6 +60,13 @@ def reset(sock: socket.socket) -> None:
     except OSError:
         pass
     sock.close()
+
+
+def is_readable(sock: socket.socket, seconds: float) -> bool:
+    """Whether there is something to read, or the end, within a time; for sockets of any number."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
 class AttackClient:
@@ -132,7 +139,7 @@ class AttackClient:
         if self.closed:
             return b""
         pending = isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()
-        if not pending and not select.select([self.socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if not pending and not is_readable(self.socket, deadline - time.monotonic()):
             raise TimeoutError("nothing came in time")
         # TLS may have to read on for itself, so that there is nothing for us yet.
         self.socket.settimeout(max(0.001, deadline - time.monotonic()))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
 import time
@@ -16,7 +15,7 @@ from mqttsecure.wire.encoder import encode_packet
 from mqttsecure.wire.packets import Connect, Disconnect
 from tests.support.config import ALICE_PASSWORD, BrokerFiles, write_config
 from tests.system.attacks.case import AttackCase, allow_many_connections
-from tests.system.attacks.client import PATIENCE, AttackClient, open_socket, reset
+from tests.system.attacks.client import PATIENCE, AttackClient, is_readable, open_socket, reset
 from tests.system.attacks.hello import client_hello
 
 _CONNECT = encode_packet(Connect(MQTT_5_0, "slow", username="alice", password=ALICE_PASSWORD.encode()), MQTT_5_0)
@@ -26,7 +25,7 @@ def _seconds_until_closed(sock: socket.socket, started: float, patience: float) 
     """How long after ``started`` the broker ended the connection."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        if not select.select([sock], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if not is_readable(sock, deadline - time.monotonic()):
             break
         try:
             if not sock.recv(65536):
@@ -74,7 +73,7 @@ class _Stalling(AttackCase):
                     sock.sendall(bytes((byte,)))
                 except OSError:
                     return time.monotonic() - started
-                if select.select([sock], [], [], pause)[0]:
+                if is_readable(sock, pause):
                     return _seconds_until_closed(sock, started, patience)
         raise AssertionError("all of it was taken")
 
