@@ -21,6 +21,7 @@ from mqttsecure.core.inbound import Inbound
 from mqttsecure.core.limits import Limits
 from mqttsecure.core.model import Message
 from mqttsecure.core.publishing import Publishing
+from mqttsecure.core.rejudging import Rejudging
 from mqttsecure.core.sessions import Sessions
 from mqttsecure.core.state import BrokerState, Counters
 from mqttsecure.core.subscribing import Subscribing
@@ -61,7 +62,9 @@ class BrokerCore:
         self._connecting = Connecting(state, self._sessions)
         self._subscribing = Subscribing(state, self._deliveries)
         acknowledging = Acknowledging(state, self._deliveries)
+        self._rejudging = Rejudging(state)
         state.detach = self._sessions.detach
+        self._connecting.on_credential_expired = self._rejudging.judge
         self.handle_connect = self._connecting.handle_connect
         self.handle_auth = self._connecting.handle_auth
         self.handle_subscribe = self._subscribing.handle_subscribe
@@ -112,6 +115,21 @@ class BrokerCore:
         """The chain behind ``decide`` was replaced: nothing that an older version said holds any longer."""
         self.state.policy_version = version
         self.state.tree.stamp += 1  # which the short ways look at
+
+    def rejudge(self, connections: Iterable[Connection] | None = None) -> None:
+        """Have what lives judged again, by :meth:`rejudge_step`: these connections, or all of them and all sessions."""
+        if connections is None:
+            self._rejudging.put_all()
+        else:
+            self._rejudging.put(connections, ())
+
+    def rejudge_step(self, now: float) -> bool:
+        """Judge one connection or session again; False when all are judged."""
+        if self._rejudging.is_done:
+            return False
+        self._rejudging.step(now)
+        self._settle(now)
+        return not self._rejudging.is_done
 
     def close(self, connection: Connection, reason_code: int, text: str, now: float) -> None:
         """End a connection from outside the core."""

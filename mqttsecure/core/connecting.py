@@ -60,6 +60,7 @@ class Connecting:
         self._state = state
         self._sessions = sessions
         self.on_authenticated: Callable[[ConnectionFacts], None] = lambda facts: None
+        self.on_credential_expired: Callable[[Connection, float], None] = lambda connection, now: None
 
     # -- CONNECT -------------------------------------------------------------------------------------------------
 
@@ -247,6 +248,7 @@ class Connecting:
         facts.groups = verdict.groups
         facts.evidence = verdict.evidence
         self._forget_decisions(connection)
+        self._watch_credentials(connection)
         connection.state = State.CONNECTED
         properties: Properties = {"authentication_method": connection.authentication_method or ""}
         if verdict.authentication_data is not None:
@@ -299,7 +301,19 @@ class Connecting:
         self._state.counters.connections_accepted += 1
         self._state.events.append(Connected(connection.facts, present))
         self.on_authenticated(connection.facts)
+        self._watch_credentials(connection)
         self._sessions.resume(session, now)
+
+    def _watch_credentials(self, connection: Connection) -> None:
+        """Have the connection judged again when the first credential that it rests on expires."""
+        if connection.credential_deadline is not None:
+            connection.credential_deadline.cancel()
+            connection.credential_deadline = None
+        ends = [each.valid_until for each in connection.facts.evidence if each.valid_until is not None]
+        if ends:
+            connection.credential_deadline = self._state.deadlines.at(
+                min(ends), lambda now: self.on_credential_expired(connection, now)
+            )
 
     def _session_expiry(self, connection: Connection, principal: Principal) -> float:
         """How long the session outlives this connection, in seconds."""

@@ -81,6 +81,7 @@ class Connection:
         "close_text",
         "closing",
         "connect",
+        "credential_deadline",
         "deadline",
         "envelope",
         "exchange",
@@ -154,6 +155,7 @@ class Connection:
         self.aliases_in: dict[int, str] | None = None
         self.keep_alive = 0.0
         self.deadline: Deadline | None = None
+        self.credential_deadline: Deadline | None = None
         self.last_packet = facts.accepted_at
         self.packets_received = 0
         self.connect: Connect | None = None
@@ -185,7 +187,7 @@ class Connection:
 
     def cancel_deadlines(self) -> None:
         """Nothing more is due: a deadline left behind would keep all of this in memory until it comes."""
-        for deadline in (self.deadline, self.pause_deadline, self.replay_deadline):
+        for deadline in (self.deadline, self.pause_deadline, self.replay_deadline, self.credential_deadline):
             if deadline is not None:
                 deadline.cancel()
-        self.deadline = self.pause_deadline = self.replay_deadline = None
+        self.deadline = self.pause_deadline = self.replay_deadline = self.credential_deadline = None
