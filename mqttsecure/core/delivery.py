@@ -139,7 +139,7 @@ class Deliveries:
 
         A member that may not have it is passed over. Whether a member was found (or is still being asked).
         """
-        denied = False
+        denied = bool(passed_over)
         for member in self._by_readiness(group):
             session = member.session
             target = Target(session, min(message.qos, member.qos), False, _identifiers(member), group)

@@ -411,6 +411,7 @@ class Client:
             raise AssertionError(f"outbox_bytes is {connection.outbox_bytes}, {len(data)} are there")
         connection.outbox = []
         connection.outbox_bytes = 0
+        connection.full_since = 0.0
         self.raw += data
         self._decoder.feed(data)
         while (packet := self._decoder.next_packet()) is not None:
