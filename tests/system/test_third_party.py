@@ -80,7 +80,8 @@ def fresh_environment() -> Path:
         run_python(folder, "-m", "pip", "wheel", *OFFLINE, "--wheel-dir", str(folder / "wheels"), str(tree))
     wheels = sorted(map(str, (folder / "wheels").glob("*.whl")))
     assert len(wheels) == 2, wheels
-    run_python(folder, "-m", "pip", "install", *OFFLINE, *wheels)
+    # Not satisfied with a mqttsecure that the environment of the tests may have.
+    run_python(folder, "-m", "pip", "install", "--ignore-installed", *OFFLINE, *wheels)
     return folder
 
 
