@@ -1,4 +1,4 @@
-"""The ground of the conformance tests: one broker on ``tests/interop/open.toml`` for all of them, and tables of cases."""
+"""The ground of the conformance tests: one broker on ``tests/interop/open.toml`` for all, and tables of cases."""
 
 from __future__ import annotations
 
