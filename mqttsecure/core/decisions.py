@@ -383,6 +383,7 @@ class Verdict:
     ``valid_until``; else ``residual`` asks only what must still be asked per message and gives the whole verdict.
     ``meters`` are to be spent for each message in either case, in order, before a cached verdict is used.
     ``scope`` is where else it holds, see :class:`Decision`. ``decision_id`` is what the client may be told.
+    ``duration`` is how long it took in seconds, where somebody measures.
     """
 
     effect: Effect
@@ -406,6 +407,7 @@ class Verdict:
     authentication_method: str | None = None
     authentication_data: bytes | None = None
     scope: str | None = None
+    duration: float = 0.0
 
     @property
     def permitted(self) -> bool:

@@ -1,0 +1,296 @@
+# -*- test-case-name: tests.service.test_audit -*-
+"""The audit log: one JSON object a line for every denial, and for permits where the configuration asks for them.
+
+A file of its own, readable by its owner alone, rotated by size. Passwords and payloads are never part of a record.
+A disk that is full, or a file that cannot be written, stops nothing and opens nothing: it is told and counted, and
+recording goes on when there is room again. ``docs/reference/audit.md`` has the schema.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from twisted.logger import Logger
+
+from mqttsecure.core.decisions import ConnectionFacts, Effect, Pending, Purpose, Request, Stage, Verdict
+from mqttsecure.core.events import Denied, Event
+from mqttsecure.transport.driver import Chain
+
+__all__ = ["SCHEMA_VERSION", "AuditLog", "AuditedChain", "audit_record", "last_records"]
+
+SCHEMA_VERSION: Final = 1
+
+_log = Logger()
+
+_MAXIMUM_TEXT: Final = 4096
+"""Characters of one field: a Topic Name of the greatest length that is taken, and no more of anything."""
+
+_COMPLAINT_INTERVAL: Final = 60.0
+"""Seconds between two complaints about a file that cannot be written."""
+
+_TOPIC_STAGES: Final = (Stage.PUBLISH, Stage.SUBSCRIBE, Stage.DELIVER)
+
+
+def audit_record(request: Request, verdict: Verdict, moment: datetime) -> dict[str, Any]:
+    """One decision as the audit log has it; fields that do not apply are left out."""
+    facts = request.connection
+    record: dict[str, Any] = {
+        "v": SCHEMA_VERSION,
+        "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "decision": verdict.decision_id,
+        "stage": request.stage.value,
+        "purpose": request.purpose.value,
+        "effect": verdict.effect.value,
+        "indeterminate": verdict.indeterminate or None,
+        "principal": None if facts.principal is None else str(facts.principal),
+        "username": facts.username,
+        "groups": sorted(facts.groups),
+        "client_id": facts.client_id,
+        "peer": str(facts.peer),
+        "listener": facts.listener,
+        "protocol": facts.protocol_version,
+        "tls": _tls_of(facts),
+        "policy": verdict.policy,
+        "rule": verdict.rule,
+        "file": None if verdict.source is None else verdict.source.file,
+        "line": None if verdict.source is None else verdict.source.line,
+        "text": verdict.text,
+        "reason_code": verdict.reason_code,
+        "duration_us": round(verdict.duration * 1e6),
+    }
+    if request.stage in _TOPIC_STAGES:
+        record |= {
+            "action": "" if request.action is None else request.action.value,
+            "topic": request.topic,
+            "qos": request.qos,
+            "retain": request.retain,
+            "size": len(request.payload),
+            "will": request.is_will or None,
+            "share": request.share_group,
+            "writer": None if request.writer is None else str(request.writer.principal),
+        }
+    return {key: _bounded(value) for key, value in record.items() if value not in (None, "", [])}
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _MAXIMUM_TEXT:
+        return value[:_MAXIMUM_TEXT] + "..."
+    return value
+
+
+def _tls_of(facts: ConnectionFacts) -> dict[str, str] | None:
+    tls = facts.tls
+    if tls is None:
+        return None
+    found = {"version": tls.version, "cipher": tls.cipher}
+    if tls.server_name:
+        found["server_name"] = tls.server_name
+    if tls.peer_certificate is not None:
+        found["subject"] = _subject_of(tls.peer_certificate)
+    return found
+
+
+def _subject_of(certificate: bytes) -> str:
+    try:
+        return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
+    except ValueError:
+        return "unreadable"
+
+
+class AuditLog:
+    """Appends records to ``path``; at ``maximum_size`` bytes the file becomes ``path.1``, and so on up to ``keep``.
+
+    Attributes:
+        written: records written so far.
+        lost: records that could not be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        maximum_size: int,
+        keep: int,
+        wall_clock: Callable[[], datetime],
+        seconds: Callable[[], float],
+    ) -> None:
+        self._path = path
+        self._maximum_size = maximum_size
+        self._keep = keep
+        self._wall_clock = wall_clock
+        self._seconds = seconds
+        self._descriptor: int | None = None
+        self._size = 0
+        self._last_complaint: float | None = None
+        self.written = 0
+        self.lost = 0
+
+    def open(self) -> None:
+        """Open the file for appending, making it where it is missing.
+
+        Raises:
+            OSError: that cannot be done; at the start this is a reason not to start.
+        """
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.fchmod(descriptor, 0o600)
+        self.close()
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def take(self, events: list[Event]) -> None:
+        """Record the denials among ``events``."""
+        for event in events:
+            if isinstance(event, Denied):
+                self.record(event.request, event.verdict)
+
+    def record(self, request: Request, verdict: Verdict) -> None:
+        """Write one record. Never raises: what cannot be written is counted and told."""
+        record = audit_record(request, verdict, self._wall_clock())
+        line = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        try:
+            if self._descriptor is None:
+                self.open()
+            if self._size and self._size + len(line) > self._maximum_size:
+                self._rotate()
+            self._append(line)
+        except OSError as error:
+            self.lost += 1
+            self._complain(error)
+        else:
+            self.written += 1
+
+    def _append(self, line: bytes) -> None:
+        if self._descriptor is None:
+            raise OSError("the audit file is not open")
+        done = os.write(self._descriptor, line)
+        self._size += done
+        if done < len(line):
+            # Half a record must not make the next one unreadable: it ends here.
+            os.write(self._descriptor, b"\n")
+            raise OSError("no space for a whole record")
+
+    def _rotate(self) -> None:
+        self.close()
+        for number in range(self._keep, 0, -1):
+            older = self._numbered(number)
+            if number == self._keep:
+                older.unlink(missing_ok=True)
+            elif older.exists():
+                older.rename(self._numbered(number + 1))
+        if self._keep:
+            self._path.rename(self._numbered(1))
+        else:
+            self._path.unlink()
+        self.open()
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+    def _complain(self, error: OSError) -> None:
+        now = self._seconds()
+        if self._last_complaint is None or now - self._last_complaint >= _COMPLAINT_INTERVAL:
+            self._last_complaint = now
+            _log.critical(
+                "the audit log {path} cannot be written: {error}; {lost} records lost so far, decisions go on",
+                path=str(self._path),
+                error=str(error),
+                lost=self.lost,
+            )
+
+
+class AuditedChain:
+    """A chain that times its decisions and records a share of its permits.
+
+    Denials are recorded where they take effect, from the events of the broker; permits here, when they are decided:
+    one that is remembered and used again is not decided again.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        audit: AuditLog,
+        *,
+        permits: float,
+        seconds: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        """
+        Args:
+            chain: the policies.
+            audit: where to.
+            permits: the share of permits to record, 0.0 to 1.0.
+            seconds: monotonic seconds.
+            random: a number from 0.0 up to, not including, 1.0.
+        """
+        self.inner = chain
+        self._audit = audit
+        self._permits = permits
+        self._seconds = seconds
+        self._random = random
+        self.connection_opened = chain.connection_opened
+        self.connection_authenticated = chain.connection_authenticated
+        self.connection_closed = chain.connection_closed
+
+    def decide(self, request: Request) -> Verdict | Pending:
+        """As the chain decides."""
+        started = self._seconds()
+        answer = self.inner.decide(request)
+        if not isinstance(answer, Pending):
+            self._note(request, answer, started)
+            return answer
+        inner = answer
+        outer = Pending(inner.cancel)
+
+        def decided(pending: Pending, verdict: Verdict) -> None:
+            self._note(request, verdict, started)
+            outer.resolve(verdict)
+
+        inner.listener = decided
+        return outer
+
+    def _note(self, request: Request, verdict: Verdict, started: float) -> None:
+        verdict.duration = self._seconds() - started
+        if (
+            self._permits
+            and verdict.effect is Effect.PERMIT
+            and request.purpose is Purpose.LIVE
+            and self._random() < self._permits
+        ):
+            self._audit.record(request, verdict)
+
+
+def last_records(path: Path, keep: int = 9) -> list[dict[str, Any]]:
+    """All readable records of an audit log, the oldest first, rotated files included; half a record is passed over.
+
+    Raises:
+        OSError: the file itself cannot be read.
+    """
+    files = [path.with_name(f"{path.name}.{number}") for number in range(keep, 0, -1)]
+    records: list[dict[str, Any]] = []
+    for file in [*(each for each in files if each.exists()), path]:
+        with file.open("rb") as lines:
+            for line in lines:
+                record = _parsed(line)
+                if record is not None:
+                    records.append(record)
+    return records
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and record.get("v") == SCHEMA_VERSION else None
