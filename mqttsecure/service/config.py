@@ -20,11 +20,12 @@ from mqttsecure.service.config_checks import check_tables
 from mqttsecure.service.files import resolve_path
 from mqttsecure.service.limits_table import limits_of
 from mqttsecure.service.problems import Problems
-from mqttsecure.service.schema import Address, AuthorityTable, ListenerTable, PolicyTable, split_address
+from mqttsecure.service.schema import Address, AuditTable, AuthorityTable, ListenerTable, PolicyTable, split_address
 from mqttsecure.service.tables import Tables, read_tables
 from mqttsecure.service.toml_lines import TomlLines, toml_lines
 
 __all__ = [
+    "AuditConfig",
     "AuthorityConfig",
     "BrokerConfig",
     "ListenerConfig",
@@ -99,6 +100,16 @@ class PolicyConfig:
 
 
 @dataclass(slots=True, frozen=True)
+class AuditConfig:
+    """The audit log. ``permits`` is the share of permits to record."""
+
+    file: Path
+    maximum_size: int
+    keep: int
+    permits: float
+
+
+@dataclass(slots=True, frozen=True)
 class BrokerConfig:
     """A configuration file, checked and resolved; all paths are absolute."""
 
@@ -114,6 +125,9 @@ class BrokerConfig:
     log_format: str
     log_level: str
     lines: TomlLines
+    audit: AuditConfig | None = None
+    control: Path | None = None
+    """The control socket."""
 
     @property
     def directory(self) -> Path:
@@ -259,4 +273,12 @@ def _resolve(file: Path, lines: TomlLines, tables: Tables) -> BrokerConfig:
         log_format=tables.log.format,
         log_level=tables.log.level,
         lines=lines,
+        audit=_audit(directory, tables.audit),
+        control=None if tables.control.socket is None else resolve_path(directory, tables.control.socket),
     )
+
+
+def _audit(directory: Path, table: AuditTable) -> AuditConfig | None:
+    if table.file is None:
+        return None
+    return AuditConfig(resolve_path(directory, table.file), table.maximum_size, table.keep, table.permits)

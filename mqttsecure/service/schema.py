@@ -13,12 +13,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mqttsecure.service.limits_table import LimitsTable
+from mqttsecure.service.quantities import parse_size
 
 __all__ = [
     "STAGES",
     "AliasTable",
+    "AuditTable",
     "AuthorityTable",
     "ConfigTables",
+    "ControlTable",
     "DevelopmentTable",
     "ListenerTable",
     "LogTable",
@@ -40,6 +43,11 @@ RESERVED_AUTHORITIES = ("anonymous", "broker")
 def _as_tuple(value: object) -> object:
     """TOML arrays arrive as lists; a frozen model holds tuples."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def _as_share(value: object) -> object:
+    """TOML has 1 and 1.0; a share may be written as either."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _one_or_many(value: object) -> object:
@@ -286,6 +294,38 @@ class LogTable(Table):
     )
 
 
+class AuditTable(Table):
+    """`[audit]`: a file with one JSON object for every denial; see `docs/reference/audit.md`."""
+
+    file: FileName | None = documented(
+        "Where to; made readable by its owner alone. Without it there is no audit log.",
+        default=None,
+        example="/var/log/mqttsecure/audit.jsonl",
+    )
+    maximum_size: Annotated[int, BeforeValidator(parse_size), Field(ge=4096, le=1 << 40)] = documented(
+        "Beyond this size the file is put aside as `FILE.1` and a new one begun.",
+        default=64 * 1024 * 1024,
+        example="256MiB",
+    )
+    keep: Annotated[int, Field(ge=0, le=9)] = documented("How many files put aside are kept.", default=5, example=9)
+    permits: Annotated[float, Field(ge=0.0, le=1.0), BeforeValidator(_as_share)] = documented(
+        "The share of permits that is recorded as well, from 0.0 to 1.0 (all that are decided; a remembered permit is "
+        "not decided again).",
+        default=0.0,
+        example=0.01,
+    )
+
+
+class ControlTable(Table):
+    """`[control]`: the socket through which `mqttsecure status`, `reload` and `clients` talk to the running broker."""
+
+    socket: FileName | None = documented(
+        "A Unix socket, made for its owner alone. Without it there is none.",
+        default=None,
+        example="/run/mqttsecure/control",
+    )
+
+
 class ConfigTables(Table):
     """A whole file."""
 
@@ -297,3 +337,5 @@ class ConfigTables(Table):
     plugins: PluginsTable = Field(default_factory=PluginsTable)
     development: DevelopmentTable = Field(default_factory=DevelopmentTable)
     log: LogTable = Field(default_factory=LogTable)
+    audit: AuditTable = Field(default_factory=AuditTable)
+    control: ControlTable = Field(default_factory=ControlTable)

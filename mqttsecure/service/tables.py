@@ -17,8 +17,10 @@ from mqttsecure.service.limits_table import LimitsTable
 from mqttsecure.service.problems import Problems
 from mqttsecure.service.schema import (
     AliasTable,
+    AuditTable,
     AuthorityTable,
     ConfigTables,
+    ControlTable,
     DevelopmentTable,
     ListenerTable,
     LogTable,
@@ -43,6 +45,8 @@ class Tables:
     plugins: PluginsTable
     development: DevelopmentTable
     log: LogTable
+    audit: AuditTable
+    control: ControlTable
     listener: dict[int, ListenerTable] = field(default_factory=dict)
     authority: dict[int, AuthorityTable] = field(default_factory=dict)
     policy: dict[int, PolicyTable] = field(default_factory=dict)
@@ -67,6 +71,8 @@ def read_tables(document: dict[str, Any], problems: Problems) -> Tables:
         plugins=reader.one("plugins", PluginsTable),
         development=reader.one("development", DevelopmentTable),
         log=reader.one("log", LogTable),
+        audit=reader.one("audit", AuditTable),
+        control=reader.one("control", ControlTable),
     )
     tables.listener = reader.many("listener", ListenerTable)
     tables.authority = reader.many("authority", AuthorityTable)
