@@ -6,4 +6,5 @@ passwd     users and passwords
 policies   which policies are installed, and their options
 output     tables for people, JSON for programs
 reference  the reference page of the configuration, made from its models
+stage_table  who grants and who restricts where, made from the policies
 """
