@@ -47,18 +47,25 @@ def _(event: Connected) -> None:
 def _(event: Denied) -> None:
     request, verdict = event.request, event.verdict
     facts = request.connection
+    # The parts that there are, so that a program finds each under its name and a person reads no empty brackets.
+    by = ["policy {policy}" if verdict.policy else "default deny"]
+    by += ["rule {rule}"] if verdict.rule else []
+    by += ["{source}"] if verdict.source else []
     _log.warn(
-        "{listener}: denied {what} to {who} from {peer}: {why} [{policy}{rule}{where}, 0x{code:02x}, {decision}]",
+        "{listener}: denied {what} to {who} from {peer}: {why} ["
+        + ", ".join(by)
+        + ", 0x{code:02x}, decision {decision}]",
         listener=facts.listener,
+        stage=request.stage.value,
         what=_what(request),
         who=_who(facts),
         peer=str(facts.peer),
         why=verdict.text or ("no policy permits it" if not verdict.policy else "the policy says no"),
-        policy=f"policy {verdict.policy}" if verdict.policy else "default deny",
-        rule=f", rule {verdict.rule}" if verdict.rule else "",
-        where=f", {verdict.source}" if verdict.source else "",
+        policy=verdict.policy,
+        rule=verdict.rule,
+        source=str(verdict.source or ""),
         code=verdict.reason_code,
-        decision=f"decision {verdict.decision_id}",
+        decision=verdict.decision_id,
     )
 
 
@@ -66,13 +73,13 @@ def _(event: Denied) -> None:
 def _(event: Disconnected) -> None:
     facts = event.facts
     _log.info(
-        "{listener}: {who} from {peer} {how}: {text}{code}",
+        "{listener}: {who} from {peer} {how}: {why}" + (" [0x{code:02x}]" if event.reason_code else ""),
         listener=facts.listener,
         who=_who(facts),
         peer=str(facts.peer),
         how="left" if event.by_peer else "closed",
-        text=event.text,
-        code=f" [0x{event.reason_code:02x}]" if event.reason_code else "",
+        why=event.text,
+        code=event.reason_code,
     )
 
 
