@@ -142,6 +142,8 @@ class Inbound:
                 self._check_header(connection, first, 0)
                 connection.needed = size - position + 1
                 return _NEED_MORE
+            if body - position + length > connection.maximum_packet_size:  # no shorter packet can be too large
+                self._check_header(connection, first, body - position + length)
         end = body + length
         if end > size:
             self._check_header(connection, first, end - position)

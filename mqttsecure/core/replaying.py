@@ -45,6 +45,8 @@ class Replaying:
 
     def go_on(self, connection: Connection, now: float) -> None:
         """Send what the client takes now."""
+        if connection.replay_deadline is not None:
+            return  # enough for this turn
         session = connection.session
         left = _PER_TURN
         while connection.replays and session is not None:

@@ -135,10 +135,13 @@ class Chain:
         """Take a rule back."""
         self.rules.remove(rule)
 
-    def answer(self, permit: bool = True, index: int = 0, **more: Any) -> None:
+    def answer(
+        self, permit: bool = True, index: int = 0, obligations: tuple[Obligation, ...] = (), **more: Any
+    ) -> None:
         """Settle an open question, the oldest one unless told."""
         waiting = self.waiting.pop(index)
-        verdict = self.permit(waiting.request, **more) if permit else self.refuse(waiting.request, **more)
+        say = self.permit if permit else self.refuse
+        verdict = say(waiting.request, *obligations, **more)
         waiting.pending.resolve(verdict)
 
     def asked(self, stage: Stage, topic: str | None = None) -> list[Request]:
