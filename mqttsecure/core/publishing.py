@@ -29,6 +29,7 @@ from mqttsecure.core.reasons import refusal_code
 from mqttsecure.core.session import Session
 from mqttsecure.core.state import BrokerState
 from mqttsecure.core.subscriptions import SharedGroup
+from mqttsecure.core.timers import Deadline
 from mqttsecure.core.verdict_cache import cache_weight
 from mqttsecure.errors import ProtocolError, ReceiveMaximumExceeded, TopicAliasInvalid, TopicNameInvalid
 from mqttsecure.wire.constants import PacketType, ReasonCode
@@ -96,6 +97,7 @@ class Publishing:
     def __init__(self, state: BrokerState, deliveries: Deliveries) -> None:
         self._state = state
         self._deliveries = deliveries
+        self._expiries: dict[str, Deadline] = {}
 
     # -- PUBLISH from a client -----------------------------------------------------------------------------------
 
@@ -399,7 +401,21 @@ class Publishing:
             return False
         else:
             retained.put(message)
+        old = self._expiries.pop(message.topic, None)
+        if old is not None:
+            old.cancel()
+        if message.payload and message.expires_at is not None:
+            self._expiries[message.topic] = self._state.deadlines.at(
+                message.expires_at, lambda now: self._expire(message)
+            )
         return True
+
+    def _expire(self, message: Message) -> None:
+        """The time of a retained message is over: it makes room."""
+        self._expiries.pop(message.topic, None)
+        if self._state.retained.get(message.topic) is message:
+            self._state.retained.remove(message.topic)
+            self._state.counters.messages_expired += 1
 
     def distribute(self, message: Message, writer: Session | None, now: float) -> bool:
         """Deliver to whoever subscribes, without a route; whether anyone does."""

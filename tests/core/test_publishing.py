@@ -449,6 +449,15 @@ class ReceivingTests(SynchronousTestCase):
         self.writer.publish("t/1", qos=2)
         self.assertEqual((self.writer.closed, self.writer.goodbye), (True, 0x93))
 
+    def test_receive_maximum_is_shared_by_all_connections_of_a_session(self) -> None:
+        """What is open stays open over connections, and counts."""
+        for _ in range(3):
+            self.writer.publish("t/1", qos=2)
+        self.writer.lose()
+        again = self.bench.connected("writer", user="u", clean=False, session_expiry_interval=100)
+        again.publish("t/1", qos=2, packet_id=99)
+        self.assertEqual(again.goodbye, 0x93)
+
     def test_topic_limits(self) -> None:
         """Topic Names deeper or longer than the broker takes end the connection with 0x90."""
         for topic in ("a/b/c/d/e", "x" * 51):
@@ -507,10 +516,16 @@ class RetainTests(SynchronousTestCase):
     def test_expired(self) -> None:
         """A retained message whose time is over is given to nobody, and its room is free."""
         self.writer.publish("a", b"1", retain=True, message_expiry_interval=10)
-        self.bench.advance(10)
+        self.writer.publish("b", b"1", retain=True, message_expiry_interval=10)
+        self.writer.publish("b", b"2", retain=True, message_expiry_interval=20)
+        self.bench.now += 10  # due, and the timer is late
         late = self.bench.connected("late")
         late.subscribe("#")
-        self.assertEqual(late.payloads(), [])
+        self.assertEqual(late.payloads(), [b"2"])
+        self.bench.advance(0)
+        self.assertEqual(self.bench.core.state.retained.count, 1)
+        self.writer.publish("b", b"", retain=True)
+        self.assertEqual(len(self.bench.core.state.deadlines), 2)  # both Keep Alives
         self.assertEqual((self.bench.core.state.retained.count, self.bench.core.state.retained.octets), (0, 0))
 
     def test_broker_itself(self) -> None:
