@@ -1,0 +1,1 @@
+"""The documentation: its examples load, its links lead somewhere, its commands exist."""
