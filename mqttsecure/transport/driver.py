@@ -48,7 +48,11 @@ class Adapter(Protocol):
 
     def flush(self) -> None: ...
 
-    def shut_down(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Gate(Protocol):
+    """What it asks of a connection whose ACCEPT verdict is pending."""
 
     def abort(self) -> None: ...
 
@@ -87,6 +91,7 @@ class CoreDriver:
         self._timer: IDelayedCall | None = None
         self._last_connection_id = 0
         self.adapters: set[Adapter] = set()
+        self.gates: set[Gate] = set()
         self._all_gone: Deferred[None] | None = None
 
     # -- questions -----------------------------------------------------------------------------------------------
@@ -159,10 +164,10 @@ class CoreDriver:
         self.core.shut_down(self.clock.seconds())
         self.flush()
         self.stop()
-        for adapter in list(self.adapters):
-            adapter.shut_down()
+        for gate in list(self.gates):
+            gate.abort()
         done: Deferred[None] = Deferred()
-        if not self.adapters:
+        if not self.connections:
             done.callback(None)
             return done
         self._all_gone = done
@@ -178,10 +183,27 @@ class CoreDriver:
         """A connection's adapter is in use from now on."""
         self.adapters.add(adapter)
 
+    @property
+    def connections(self) -> int:
+        """How many there are, those included that wait to be let in or to be gone."""
+        return len(self.adapters) + len(self.gates)
+
+    def waits(self, gate: Gate) -> None:
+        """A connection waits for its ACCEPT verdict, unknown to policies and core."""
+        self.gates.add(gate)
+
+    def waited(self, gate: Gate) -> None:
+        """It does so no more."""
+        self.gates.discard(gate)
+        self._check_all_gone()
+
     def left(self, adapter: Adapter) -> None:
         """Its connection is gone."""
         self.adapters.discard(adapter)
-        if not self.adapters and self._all_gone is not None:
+        self._check_all_gone()
+
+    def _check_all_gone(self) -> None:
+        if not self.connections and self._all_gone is not None:
             self.flush()  # what there is still to report
             self.stop()
             done, self._all_gone = self._all_gone, None

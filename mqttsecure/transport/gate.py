@@ -88,7 +88,7 @@ class ListenerFactory(Factory):
         return self.admit(request, answer)
 
     def _is_full(self, driver: CoreDriver) -> bool:
-        return self.connections >= self.maximum_connections or len(driver.adapters) >= driver.limits.maximum_connections
+        return self.connections >= self.maximum_connections or driver.connections >= driver.limits.maximum_connections
 
     def admit(self, request: Request, verdict: Verdict) -> Protocol | None:
         """The protocol that serves the connection, None where the verdict is a denial."""
@@ -137,16 +137,9 @@ class AcceptGate(Protocol):
         transport: Any = self.transport
         transport.pauseProducing()
         self._factory.connections += 1
-        self._driver.arrived(self)
+        self._driver.waits(self)
         if self._pending is not None:
             self._pending.listener = self._judged
-
-    def flush(self) -> None:
-        """There is nothing to write: the core does not know of it yet."""
-
-    def shut_down(self) -> None:
-        """The broker stops and waits for no verdict."""
-        self.abort()
 
     def abort(self) -> None:
         """Close the connection unanswered."""
@@ -155,6 +148,19 @@ class AcceptGate(Protocol):
 
     def _judged(self, pending: Pending, verdict: Verdict) -> None:
         self._pending = None
+        if verdict.policy_version == self._driver.core.state.policy_version:
+            self._decided(verdict)
+            return
+        # The policies have changed meanwhile, and it is the new ones' to say.
+        self._request.now = self._driver.clock.seconds()
+        answer = self._driver.chain.decide(self._request)
+        if isinstance(answer, Pending):
+            self._pending = answer
+            answer.listener = self._judged
+        else:
+            self._decided(answer)
+
+    def _decided(self, verdict: Verdict) -> None:
         protocol: Any = self._factory.admit(self._request, verdict)
         if protocol is None:
             self.abort()
@@ -173,4 +179,4 @@ class AcceptGate(Protocol):
 
     def _left(self) -> None:
         self._factory.connections -= 1
-        self._driver.left(self)
+        self._driver.waited(self)

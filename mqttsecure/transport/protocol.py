@@ -86,10 +86,16 @@ class MqttProtocol(Protocol):
         answer = self._driver.chain.decide(request)
         if isinstance(answer, Pending):
             self._pending = answer
-            answer.listener = lambda pending, verdict: self._handshake_judged(request, verdict)
+            answer.listener = lambda pending, verdict: self._verdict_came(request, verdict)
             self._transport.pauseProducing()
         else:
             self._handshake_judged(request, answer)
+
+    def _verdict_came(self, request: Request, verdict: Verdict) -> None:
+        if verdict.policy_version == self._driver.core.state.policy_version:
+            self._handshake_judged(request, verdict)
+        else:
+            self._judge_handshake()  # the policies have changed meanwhile, and it is the new ones' to say
 
     def _handshake_judged(self, request: Request, verdict: Verdict) -> None:
         waited = self._pending is not None
@@ -208,9 +214,6 @@ class MqttProtocol(Protocol):
             self._transport.loseConnection()
         else:
             self._sender.finish()
-
-    def shut_down(self) -> None:
-        """The broker stops: nothing to do here, the core has closed all that it knows."""
 
     def abort(self) -> None:
         """End it now, whatever is still to be written."""
