@@ -113,10 +113,17 @@ class _Builder:
         chain = PolicyChain(bindings, clock=self._clock, listeners=names, version=version, aliases=aliases)
         # Only now: a policy that could not be built would be missed here too.
         for problem in chain.check():
-            self._problems.add_text(problem)
+            self._problems.add_text(self._placed(problem))
         self._problems.raise_if_any()
         self._warnings += _asked_too_early(bindings)
         return Assembly(config, chain, config.listeners, authorities, config.limits, tuple(used), tuple(self._warnings))
+
+    def _placed(self, problem: str) -> str:
+        """The chain knows listeners by their names alone; where they stand is known here."""
+        for listener in self._config.listeners:
+            if problem.startswith(f"listener {listener.name!r}:"):
+                return f"{listener.source}: {problem}"
+        return problem
 
     def _registry(self) -> PolicyRegistry | None:
         try:

@@ -132,7 +132,7 @@ use = "topic-alc"
     def test_a_stage_at_which_nobody_can_permit(self) -> None:
         """A listener that would refuse everyone does not start."""
         problems = self.problems(ALLOW)
-        self.assertIn("no policy can permit anything at AUTHENTICATE", problems)
+        self.assertRegex(problems, r"broker\.toml:\d+: listener .* no policy can permit anything at AUTHENTICATE")
 
     def test_file_that_a_policy_misses(self) -> None:
         """A rules file that is not there."""

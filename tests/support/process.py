@@ -133,6 +133,10 @@ class BrokerProcess:
         assert self._process is not None, "not started"
         return self._process
 
+    @property
+    def has_ended(self) -> bool:
+        return self._running().poll() is not None
+
     def wait(self, timeout: float = 15.0) -> int:
         """Wait for it to end by itself and return the exit code; a negative one is the signal that ended it."""
         try:

@@ -147,6 +147,16 @@ class RevocationLists:
             if not any(found.is_signed_by(der) for der in ders)
         ]
 
+    def gaps(self, certificates: Iterable[bytes], now: datetime) -> list[str]:
+        """The CA certificates whose clients are refused, since no current list of theirs is there."""
+        found = []
+        for der in certificates:
+            subject = parse_certificate(der).subject
+            lists = self._lists.get(subject.public_bytes(), ())
+            if not any(each.is_current(now) and each.is_signed_by(der) for each in lists):
+                found.append(subject.rfc4514_string())
+        return found
+
     def check(self, chain: tuple[bytes, ...], now: datetime) -> None:
         """Accept a chain of which each certificate below the anchor is covered by a current list and not on it.
 

@@ -74,7 +74,11 @@ class TlsRequirements:
                 self._anchors.setdefault(der, []).append(name)
         self._lists = lists
         self._look_again_at = environment.clock.seconds() + REREAD_INTERVAL
-        self.warnings: tuple[str, ...] = _warnings(options, environment.listeners)
+        self.warnings: tuple[str, ...] = _warnings(options, environment.listeners) + tuple(
+            f"authority {name!r}: no current revocation list of {gap}, so the clients of that CA are refused; get one"
+            for name, each in lists.items()
+            for gap in each.gaps(environment.authorities[name].ca_certificates, environment.wall_clock())
+        )
 
     def decide(self, request: Request) -> Decision | Deferred[Decision]:
         """PERMIT or DENY; the answer comes later where a revocation list was replaced and is read first."""

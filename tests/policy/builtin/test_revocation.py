@@ -81,6 +81,15 @@ class RevocationListsTests(SynchronousTestCase):
         ):
             self.assertIn(text, self._refusal(self._lists(content)))
 
+    def test_names_the_cas_whose_clients_are_refused(self) -> None:
+        """Known ahead of the first client: which CA has no list that counts now."""
+        for content, gaps in (
+            (self.ca.crl(), []),
+            (self.ca.crl(ends=later(-1)), ["CN=Lab CA"]),
+            (Authority("Other").crl(), ["CN=Lab CA"]),
+        ):
+            self.assertEqual(self._lists(content).gaps([self.ca.der], NOW), gaps)
+
     def test_an_intermediate_ca_needs_its_list_too(self) -> None:
         """Each certificate below the anchor is checked, so a revoked CA takes all of its own with it."""
         below = Authority("Below", issuer=self.ca)

@@ -115,6 +115,13 @@ class TlsRequirementsTests(SynchronousTestCase):
         self.assertEqual(effect(self._ask(policy, self.other.tls(self.other.issue("c")))), "permit")
         self.assertEqual(effect(self._ask(policy, self.ca.tls(None))), "permit")
 
+    def test_warns_of_a_list_that_has_expired(self) -> None:
+        """At start it is said whose clients will all be refused."""
+        self.assertEqual(self._build().warnings, ())
+        self.crl.write_bytes(self.ca.crl(ends=later(-1)))
+        (warning,) = self._build().warnings
+        self.assertIn("'devices': no current revocation list of CN=Devices", warning)
+
     def _replace(self, content: bytes | None) -> None:
         self.crl.unlink()
         if content is not None:
