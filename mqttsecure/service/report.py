@@ -100,9 +100,8 @@ def _tls_of(facts: ConnectionFacts) -> str:
 def _who(facts: ConnectionFacts) -> str:
     if facts.principal is not None:
         return f"{facts.principal} ({facts.client_id!r})"
-    if facts.username is not None or facts.client_id:
-        return f"someone who says {facts.username!r} ({facts.client_id!r})"
-    return "someone"
+    claim = "" if facts.username is None else f" who says {facts.username!r}"
+    return f"someone{claim} ({facts.client_id!r})" if claim or facts.client_id else "someone"
 
 
 def _what(request: Request) -> str:

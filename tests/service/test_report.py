@@ -92,6 +92,13 @@ class ReportTests(SynchronousTestCase):
             text, "tls: someone who says '{0}' ('{log_level.name}') from 192.0.2.7:4711 closed: denied [0x85]"
         )
 
+    def test_nobody_known(self) -> None:
+        """Of someone who said nothing yet, nothing is made up."""
+        nameless = ConnectionFacts(1, "tls", FACTS.peer, client_id="c")
+        for facts, who in ((nameless, "someone ('c')"), (ConnectionFacts(1, "tls", FACTS.peer), "someone")):
+            text, _ = self.reported(Disconnected(facts, 0x87, "denied", False))
+            self.assertTrue(text.startswith(f"tls: {who} from "), text)
+
     def test_end_in_order_has_no_code(self) -> None:
         """A client that said goodbye did nothing wrong."""
         text, fields = self.reported(Disconnected(FACTS, 0, "disconnected", True))

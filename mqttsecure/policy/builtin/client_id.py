@@ -154,7 +154,7 @@ class ClientId:
             # Its code says that the credentials are missing, not that the Client Identifier is at fault.
             return self._deny(
                 "patterns",
-                "nobody is authenticated here; put client-id behind the identity policies",
+                "no policy above has authenticated the client (client-id has to stand behind the identity policies)",
                 ReasonCode.NOT_AUTHORIZED,
             )
         return self._deny("patterns", f"the Client Identifier is not one of {principal}")
