@@ -8,7 +8,8 @@ reactor's unless said so. ``docs/howto/write-a-policy.md`` has a complete one in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +47,7 @@ __all__ = [
     "EVERY_TOPIC",
     "INTERFACE_VERSION",
     "Action",
+    "Advice",
     "CapKeepAlive",
     "CapQos",
     "CapSessionExpiry",
@@ -54,12 +56,17 @@ __all__ = [
     "Disconnect",
     "Effect",
     "Evidence",
+    "Grant",
     "IAuthority",
     "IConnectionObserver",
+    "IGrants",
+    "IIdentities",
     "IPolicy",
     "IPolicyEnvironment",
     "IPolicyFactory",
+    "KnownIdentity",
     "Meter",
+    "NearRule",
     "Obligation",
     "Peer",
     "Principal",
@@ -69,6 +76,7 @@ __all__ = [
     "Source",
     "Stage",
     "Strike",
+    "Subject",
     "Throttle",
     "TlsFacts",
     "Writer",
@@ -107,7 +115,11 @@ class IPolicyFactory(Interface):
 
 
 class IPolicy(Interface):
-    """Answers requests at the stages its factory declared."""
+    """Answers requests at the stages its factory declared.
+
+    Where its answers depend on the request and its options alone it may say ``stateful = False``. Of any other,
+    which counts, remembers or asks someone, `mqttsecure explain` and policy tests say that its answer is not known.
+    """
 
     def decide(request: Request) -> Decision | Deferred[Decision]:
         """Answer one request.
@@ -178,3 +190,100 @@ class IPolicyEnvironment(Interface):
             A Deferred of its result; it fails with ``mqttsecure.errors.QuotaExceeded`` at once where the pool's
             queue is full.
         """
+
+
+# Introspection: optional. What does not provide it works as well, but nothing can be proved about it.
+
+
+@dataclass(slots=True, frozen=True)
+class Subject:
+    """What is known of a client about which it is asked what it may do with all topics.
+
+    A ``name`` of None is any name that no rule names; a ``client_id`` of None is any; ``open_attributes`` may have any
+    value, and those neither there nor in ``attributes`` are missing.
+    """
+
+    authority: str
+    name: str | None = None
+    groups: frozenset[str] = frozenset()
+    client_id: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    open_attributes: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True, frozen=True)
+class Grant:
+    """What one rule permits or denies one :class:`Subject`.
+
+    ``topic_filter`` holds all topics that the rule may be about, "" where no filter can say which. ``may`` and ``must``
+    have a bit for each ``qos * 2 + retain``: where the rule applies for some of the clients and messages that the
+    subject stands for, and where it applies for each of them to each topic of the filter.
+    """
+
+    effect: Effect
+    action: Action
+    topic_filter: str
+    may: int
+    must: int
+    rule: str = ""
+    source: Source | None = None
+    text: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class NearRule:
+    """A rule that would almost have permitted a request: ``text`` is the rule, ``why`` what keeps it from doing so."""
+
+    rule: str
+    source: Source | None
+    text: str
+    why: str
+
+
+@dataclass(slots=True, frozen=True)
+class Advice:
+    """What would make a policy permit a request that it did not.
+
+    ``add`` is what to add to it, "" where adding does not help; ``remove`` are the rules that deny.
+    """
+
+    add: str = ""
+    where: Source | None = None
+    remove: tuple[NearRule, ...] = ()
+    near: tuple[NearRule, ...] = ()
+
+
+class IGrants(Interface):
+    """A policy at PUBLISH, SUBSCRIBE or DELIVER that can say what it grants, and not only be asked."""
+
+    def grants(subject: Subject) -> Sequence[Grant]:
+        """All that it permits and denies one client. What is not in it, it has no opinion about.
+
+        One DENY of it overrides all its PERMITs. It must be complete: what is proved is proved of this.
+        """
+
+    def names() -> Sequence[tuple[str, str | None, str]]:
+        """Whom its rules name: ("user" or "group", authority or None for any, name)."""
+
+    def advise(request: Request) -> Advice:
+        """What would make it permit ``request``."""
+
+
+@dataclass(slots=True, frozen=True)
+class KnownIdentity:
+    """A client that an identity policy may let in; a ``name`` of None is any, ``any_groups`` that more may come."""
+
+    authority: str
+    name: str | None = None
+    groups: frozenset[str] = frozenset()
+    any_groups: bool = False
+
+
+class IIdentities(Interface):
+    """A granting policy at AUTHENTICATE that can say whom it lets in, without being shown a secret."""
+
+    def identities() -> Sequence[KnownIdentity]:
+        """Everyone it may let in."""
+
+    def decide_assuming(request: Request) -> Decision:
+        """What ``decide`` would answer if the secret that the client showed with its user name were right."""

@@ -31,6 +31,7 @@ __all__ = [
     "is_shared",
     "matches",
     "split_shared",
+    "uncovered",
 ]
 
 MAX_TOPIC_BYTES = 65_535
@@ -236,3 +237,44 @@ def covered_by(inner: str, outers: Sequence[str], minus: Sequence[str] = ()) -> 
         alive = [levels for levels in alive if len(levels) > index and (levels[index] == "+" or levels[index] == level)]
         index += 1
     return False
+
+
+def uncovered(inner: str, outers: Sequence[str], level: str = "x") -> str | None:
+    """A Topic Name that ``inner`` matches and none of ``outers`` does, or None where there is none. Exact.
+
+    Args:
+        inner: the filter to look in.
+        outers: the filters to stay out of.
+        level: what to put where any level will do; it gets a number where a filter names it.
+    """
+    narrow = _levels(inner)
+    alive = [_levels(outer) for outer in outers]
+    if narrow[0][:1] == "$":
+        alive = [levels for levels in alive if levels[0] != "+"]  # v5.0 [MQTT-4.7.2-1]
+    free = _free_level(level, alive)
+    topic: list[str] = []
+    open_ended = False
+    while True:
+        index = len(topic)
+        if any(len(levels) > index and levels[index] == "#" for levels in alive):
+            return None
+        open_ended = open_ended or (index < len(narrow) and narrow[index] == "#")
+        if (open_ended or index == len(narrow)) and not any(len(levels) == index for levels in alive):
+            return "/".join(topic)
+        if not open_ended and index == len(narrow):
+            return None
+        wanted = free if open_ended or narrow[index] == "+" else narrow[index]
+        topic.append(wanted)
+        alive = [levels for levels in alive if len(levels) > index and levels[index] in ("+", wanted)]
+
+
+def _free_level(level: str, filters: Sequence[Sequence[str]]) -> str:
+    """A level like ``level`` that is no wildcard, begins no ``$`` topic, and that no filter names."""
+    if not level or level[0] == "$" or any(sign in level for sign in "+#/\0"):
+        level = "x"
+    taken = {each for levels in filters for each in levels}
+    found, number = level, 0
+    while found in taken:
+        number += 1
+        found = f"{level}{number}"
+    return found

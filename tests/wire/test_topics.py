@@ -20,6 +20,7 @@ from mqttsecure.wire.topics import (
     is_shared,
     matches,
     split_shared,
+    uncovered,
 )
 
 LEVELS = ("a", "b", "", "$x")
@@ -278,3 +279,32 @@ class AlgebraTests(SynchronousTestCase):
         missing = data.draw(st.sampled_from([None, *pieces]))
         outers = [piece for piece in pieces if piece != missing]
         self.assertEqual(covered_by(inner, outers), missing is None)
+
+
+class UncoveredTests(SynchronousTestCase):
+    """Who claims that something is left open has to show a topic."""
+
+    @SETTINGS
+    @given(some_filter, st.lists(some_filter, max_size=4))
+    def test_shows_a_topic_where_something_is_left(self, inner: str, outers: list[str]) -> None:
+        """The topic is real, and there is one just where the outer filters do not cover the inner one."""
+        topic = uncovered(inner, outers)
+        self.assertEqual(topic is None, covered_by(inner, outers))
+        if topic is not None:
+            check_topic_name(topic)
+            self.assertTrue(brute_match(inner, topic))
+            self.assertFalse(any(brute_match(outer, topic) for outer in outers))
+
+    @SETTINGS
+    @given(some_filter, st.lists(some_filter, max_size=3))
+    def test_agrees_with_all_topics_of_a_small_world(self, inner: str, outers: list[str]) -> None:
+        """None means that no topic whatever is left."""
+        left = topics_of(inner) - frozenset().union(*map(topics_of, outers))
+        self.assertEqual(uncovered(inner, outers) is None, not left)
+
+    def test_fills_wildcards_as_asked(self) -> None:
+        """A reader sees a name that means something, and never one that is itself a wildcard or a $ topic."""
+        self.assertEqual(uncovered("plant/+/valve", [], "alice"), "plant/alice/valve")
+        self.assertEqual(uncovered("+/+", ["alice/#"], "alice"), "alice1/alice1")
+        for level in ("", "+", "a/b", "$SYS", "#"):
+            self.assertEqual(uncovered("+", [], level), "x")
