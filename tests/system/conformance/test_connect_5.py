@@ -49,6 +49,11 @@ class ConnackTests(ConformanceCase):
             self.assertEqual(properties.get(f"{name}_available", 1), 1)
         self.assertEqual(properties.get("retain_available", 1), 1)
 
+    def test_server_keep_alive(self) -> None:
+        """[MQTT-3.2.2-21], [MQTT-3.2.2-22] If the broker keeps another Keep Alive than mine, it says so."""
+        self.assertNotIn("server_keep_alive", self.socket().connect(keep_alive=65_535).properties)
+        self.assertGreater(self.socket().connect(keep_alive=0).properties.get("server_keep_alive", 1), 0)
+
     def test_no_response_information_unasked(self) -> None:
         """[MQTT-3.1.2-28] Who asks for no Response Information gets none."""
         connack = self.socket().connect(request_response_information=0)

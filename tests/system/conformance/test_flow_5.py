@@ -177,6 +177,13 @@ class OutgoingTests(ConformanceCase):
         readers[0].take(payload=b"x" * 50)
         readers[1].nothing()
 
+    def test_trimmed_answers(self) -> None:
+        """[MQTT-3.4.2-2], [MQTT-3.9.2-2] Where I take small packets alone, an answer leaves out what is not needed."""
+        client = self.client(maximum_packet_size=20)
+        client.send(Publish("$not/permitted", b"", 1, packet_id=1))
+        self.assertEqual(client.expect(Puback, packet_id=1, reason_code=0x87).properties, {})
+        self.assertGreaterEqual(client.subscribe("test/nosubscribe")[0], 0x80)
+
     def test_unknown_acknowledgements(self) -> None:
         """[MQTT-3.5.2-1] Acknowledging what was never sent ends nothing; a PUBREC for it gets 0x92."""
         client = self.client()

@@ -280,6 +280,14 @@ class SharedTests(ConformanceCase):
         first.disconnect()
         self.assertEqual(sum(self.shares([second])), 4)
 
+    def test_not_handed_over(self) -> None:
+        """[MQTT-4.8.2-5] A QoS 2 message that was sent to a member goes to no other when that member's session ends."""
+        first, second = self.members(2, 2)
+        self.writer.publish(self.topic, b"x", 2)
+        self.assertEqual(first.expect(Publish).qos, 2)
+        first.disconnect()
+        second.nothing()
+
     def test_a_refused_message_is_gone(self) -> None:
         """[MQTT-4.8.2-6] A message that a member refuses is not offered to another."""
         first, second = self.members(2, 1)
