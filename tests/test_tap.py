@@ -15,13 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import twisted
 from twisted.application.service import Application, IService, Service
 from twisted.logger import ILogObserver, LogLevel
 from twisted.python import usage
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial import unittest
 
+import twisted
 from mqttsecure import tap
 from mqttsecure.service.config import BrokerConfig
 from tests.support.config import write_config
