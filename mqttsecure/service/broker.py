@@ -80,11 +80,11 @@ class BrokerService(Service):
         for host, port in listener.addresses:
             try:
                 bound = self._reactor.listenTCP(port, factory, listener.backlog, host)
-            except CannotListenError as error:
+            except (CannotListenError, OSError) as error:  # the latter where another takes the port at the same time
                 self._unbind()
                 fail_start(
                     f"{listener.source}: listener {listener.name!r} cannot bind {host}:{port}: "
-                    f"{_why_not(error.socketError)}",
+                    f"{_why_not(getattr(error, 'socketError', error))}",
                     self._reactor,
                 )
                 return
@@ -113,7 +113,7 @@ class BrokerService(Service):
         self._sys_topics = SysTopics(self.driver, self._reactor)
         self._sys_topics.start(assembly.limits.sys_interval)
         for warning in assembly.warnings:
-            _log.warn("{warning}", warning=warning)
+            _log.warn("{text}", text=warning)  # Twisted takes events with a `warning` for Python's own
         for listener, port in self._ports:
             address = port.getHost()
             host = f"[{address.host}]" if ":" in address.host else address.host

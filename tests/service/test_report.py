@@ -109,3 +109,30 @@ class ReportTests(SynchronousTestCase):
         """What was lost, for whom, and why."""
         text, _ = self.reported(Dropped("alice-1", "a/b", "its queue is full"))
         self.assertEqual(text, "message on 'a/b' not kept for 'alice-1': its queue is full")
+
+    def test_several_lost_messages(self) -> None:
+        """Many of them are one line."""
+        text, _ = self.reported(Dropped("alice-1", "", "37 messages, its outbox is full"))
+        self.assertEqual(text, "messages not kept for 'alice-1': 37 messages, its outbox is full")
+
+    def test_nothing_known_of_a_stranger(self) -> None:
+        """One that said nothing has no name; the stage stands for what was denied."""
+        facts = ConnectionFacts(1, "tls", FACTS.peer)
+        verdict = Verdict(Effect.DENY, Stage.ACCEPT, "addresses", text="not listed", decision_id="x-3")
+        text, fields = self.reported(Denied(Request(Stage.ACCEPT, facts, 0.0), verdict))
+        self.assertEqual(
+            text,
+            "tls: denied ACCEPT to someone from 192.0.2.7:4711: not listed [policy addresses, 0x87, decision x-3]",
+        )
+        self.assertEqual(fields["stage"], "ACCEPT")
+
+    def test_delivery(self) -> None:
+        """A message that may not be delivered is told with its reader."""
+        request = Request(Stage.DELIVER, FACTS, 0.0, topic="a/b", qos=1, payload=b"secret")
+        text, _ = self.reported(Denied(request, Verdict(Effect.DENY, Stage.DELIVER)))
+        self.assertIn("denied delivery of 'a/b' qos 1 to lab:alice ('alice-1')", text)
+        self.assertNotIn("secret", text)
+
+    def test_unknown_event(self) -> None:
+        """An event without a line is a bug that shows."""
+        self.assertRaises(TypeError, report, [object()])

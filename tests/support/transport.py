@@ -225,7 +225,7 @@ class Listening:
 
     def connect(self, tls: ssl.SSLContext | None = None, *, receive_buffer: int = 0) -> Far:
         """A TCP connection, with ``tls`` its handshake is begun by the first turn."""
-        far = Far(self, tls, receive_buffer)
+        far = Far(("127.0.0.1", self.port.getHost().port), tls, receive_buffer)
         self.far.append(far)
         return far
 
@@ -299,11 +299,11 @@ class Far:
         error: the TLS error that ended it.
     """
 
-    def __init__(self, listening: Listening, tls: ssl.SSLContext | None, receive_buffer: int) -> None:
-        self.socket = socket.socket()
+    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext | None, receive_buffer: int = 0) -> None:
+        self.socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.connect(("127.0.0.1", listening.port.getHost().port))
+        self.socket.connect(address)
         self.socket.setblocking(False)
         self.received = b""
         self.ended: str | None = None
