@@ -244,6 +244,10 @@ class TlsTransport(TLSMemoryBIOProtocol):
             self.sender.send(encrypted)
             more = len(encrypted) == _READ_SIZE
 
+    def loseConnection(self) -> None:
+        if not self._lostTLSConnection:  # else TCP ends already, the alert first, which an abort could take away
+            _Tls.loseConnection(self)
+
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         """TLS is over, by the peer's close_notify or by an error: say so at once.
 

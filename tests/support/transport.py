@@ -397,6 +397,8 @@ class Far:
 
     def _pump_tls(self) -> None:
         assert self.tls is not None
+        if self.error is not None:
+            return
         try:
             if not self.is_up:
                 self.tls.do_handshake()

@@ -255,6 +255,19 @@ class MaximumTests(unittest.SynchronousTestCase):
             [event.text for event in listening.texts(Disconnected)], ["the TLS handshake failed: http request"] * 6
         )
 
+    def test_alert_is_not_taken_away(self) -> None:
+        """A client whose handshake fails can read why: the connection ends in good order, not by a reset."""
+        anchors = [tls_files().anchor]
+        listening = Listening(self, tls_files().server(client_certificate="required", anchors=anchors))
+        far = listening.connect(tls_files().client())
+        listening.until(lambda: far.ended)
+        self.assertEqual(far.ended, "eof")
+        self.assertRegex(str(far.error), "(?i)certificate required")
+        listening.turns()
+        listening.check_counts()
+        (event,) = listening.events
+        self.assertEqual(event.text, "the TLS handshake failed: peer did not return a certificate")
+
     def test_resets_at_each_step(self) -> None:
         """A peer that resets right away, in the handshake, before, within and after CONNECT."""
         listening = Listening(self, tls_files().server())
