@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mqttsecure.core.decisions import Source, Stage
 from mqttsecure.interfaces import IPolicy, IPolicyFactory
 
-__all__ = ["PolicyBinding"]
+__all__ = ["PolicyBinding", "is_stateless"]
 
 
 @dataclass(slots=True, eq=False)
@@ -32,3 +32,8 @@ class PolicyBinding:
     def where(self) -> str:
         """How a problem with it begins: the place in the configuration, if known, and its id."""
         return f"{self.source}: policy {self.id!r}" if self.source else f"policy {self.id!r}"
+
+
+def is_stateless(binding: PolicyBinding) -> bool:
+    """Whether the policy's answers depend on the request and its options alone. It has to say so itself."""
+    return getattr(binding.policy, "stateful", True) is False

@@ -13,14 +13,17 @@ This module is on the path of each message whose decision is not cached.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from mqttsecure.core.decisions import (
     ConnectionFacts,
+    Decision,
     Effect,
     Pending,
     Request,
@@ -28,14 +31,15 @@ from mqttsecure.core.decisions import (
     Stage,
     Verdict,
 )
-from mqttsecure.interfaces import IConnectionObserver
-from mqttsecure.policy.binding import PolicyBinding
+from mqttsecure.interfaces import Advice, IConnectionObserver, IGrants, IIdentities
+from mqttsecure.policy.binding import PolicyBinding, is_stateless
 from mqttsecure.policy.breaker import CircuitBreaker
 from mqttsecure.policy.counters import ChainCounters, PolicyCounters
 from mqttsecure.policy.fold import Fold
 from mqttsecure.policy.identity import Aliases
 from mqttsecure.policy.review import Bypass, TableRow, problems, table
 from mqttsecure.policy.step import FoldContext, Step, decision_ids
+from mqttsecure.policy.trace import Explanation, Outcome, explain, explain_offline
 
 __all__ = ["PolicyBinding", "PolicyChain"]
 
@@ -131,6 +135,50 @@ class PolicyChain:
             policy_version=self.version,
             decision_id=next(self._context.decision_ids),
         )
+
+    # Asking why
+
+    def explain(self, request: Request) -> Explanation | Deferred[Explanation]:
+        """The same answer with its trace, for a request of any purpose; nothing is counted, spent or changed."""
+        stages = self._steps.get(request.connection.listener)
+        if stages is None:
+            return Explanation(request.stage, request, (), self._unknown_listener(request), Outcome.DENY)
+        return explain(self._context, stages[request.stage], request)
+
+    def explain_offline(
+        self, request: Request, *, secret_assumed: bool = False, assumed: Mapping[str, Decision] | None = None
+    ) -> Explanation:
+        """The same without a running broker: see :mod:`mqttsecure.policy.trace`.
+
+        Args:
+            request: the question.
+            secret_assumed: whether the secret that goes with the client's user name is taken to be right.
+            assumed: answers by the id of the policy, taken as given.
+        """
+        stages = self._steps.get(request.connection.listener)
+        if stages is None:
+            return Explanation(request.stage, request, (), self._unknown_listener(request), Outcome.DENY)
+        steps = stages[request.stage]
+        unknown = {each.id for each in self._bindings if not is_stateless(each)}
+        if secret_assumed and request.stage is Stage.AUTHENTICATE:
+            knowing = {each.id: each.policy for each in self._bindings if IIdentities.providedBy(each.policy)}
+            # Who cannot tell without the secret would take the one assumed for a wrong one.
+            unknown |= {step.id for step in steps if step.grants and step.id not in knowing}
+            steps = tuple(
+                dataclasses.replace(step, decide=knowing[step.id].decide_assuming) if step.id in knowing else step
+                for step in steps
+            )
+        return explain_offline(self._context, steps, request, unknown, assumed)
+
+    def advise(self, request: Request) -> dict[str, Advice]:
+        """What would make a policy permit the request, by the id of the policy, from those that can tell."""
+        return {
+            each.id: each.policy.advise(request)
+            for each in self._bindings
+            if request.connection.listener in each.on
+            and request.stage in each.factory.stages
+            and IGrants.providedBy(each.policy)
+        }
 
     # Observers
 

@@ -128,6 +128,11 @@ class Fold:
         self._pending = Pending(self._give_up)
         return self._pending
 
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What the policies asked so far have said, in order."""
+        return tuple(self._decisions)
+
     # Asking
 
     def _run(self) -> Verdict | None:

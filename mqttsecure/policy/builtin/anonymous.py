@@ -10,7 +10,14 @@ from pydantic import Field
 from zope.interface import implementer
 
 from mqttsecure.core.decisions import ANONYMOUS_AUTHORITY, Decision, Principal, Purpose, Request, Role, Source, Stage
-from mqttsecure.interfaces import INTERFACE_VERSION, IPolicy, IPolicyEnvironment, IPolicyFactory
+from mqttsecure.interfaces import (
+    INTERFACE_VERSION,
+    IIdentities,
+    IPolicy,
+    IPolicyEnvironment,
+    IPolicyFactory,
+    KnownIdentity,
+)
 from mqttsecure.policy.builtin.networks import EVERYWHERE, UNIX, NetworkTable, parse_network
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems
 
@@ -59,9 +66,11 @@ class AnonymousOptions(PolicyOptions):
     )
 
 
-@implementer(IPolicy)
+@implementer(IPolicy, IIdentities)
 class Anonymous:
     """Permits a CONNECT without any credential from a listed address; abstains on any other."""
+
+    stateful = False
 
     def __init__(
         self, options: AnonymousOptions, sources: NetworkTable[Source], environment: IPolicyEnvironment
@@ -97,6 +106,13 @@ class Anonymous:
             groups=self._groups,
             fingerprint=ANONYMOUS_AUTHORITY,
         )
+
+    def identities(self) -> list[KnownIdentity]:
+        return [KnownIdentity(ANONYMOUS_AUTHORITY, self._as_user, self._groups)]
+
+    def decide_assuming(self, request: Request) -> Decision:
+        """As ``decide``: a secret that is right makes nobody anonymous."""
+        return self.decide(request)
 
     def _credentials_shown(self, request: Request) -> bool:
         connection = request.connection

@@ -16,7 +16,14 @@ from pydantic import Field
 from zope.interface import implementer
 
 from mqttsecure.core.decisions import Decision, Principal, Purpose, Request, Role, Source, Stage, TlsFacts
-from mqttsecure.interfaces import INTERFACE_VERSION, IPolicy, IPolicyEnvironment, IPolicyFactory
+from mqttsecure.interfaces import (
+    INTERFACE_VERSION,
+    IIdentities,
+    IPolicy,
+    IPolicyEnvironment,
+    IPolicyFactory,
+    KnownIdentity,
+)
 from mqttsecure.policy.builtin.certificates import (
     CertificateRefused,
     NameKind,
@@ -66,9 +73,11 @@ class ClientCertificateOptions(PolicyOptions):
     )
 
 
-@implementer(IPolicy)
+@implementer(IPolicy, IIdentities)
 class ClientCertificate:
     """Permits the owner of a valid certificate of its authorities."""
+
+    stateful = False
 
     def __init__(self, options: ClientCertificateOptions, environment: IPolicyEnvironment) -> None:
         self._environment = environment
@@ -98,6 +107,18 @@ class ClientCertificate:
         if recheck and (request.evidence is None or request.evidence.fingerprint != fingerprint(tls.peer_certificate)):
             return self._deny("evidence", "it is not the certificate that was shown")
         return decision
+
+    def identities(self) -> list[KnownIdentity]:
+        if self._known is None:
+            names: list[tuple[str, str | None]] = [(name, None) for name in self._authority_of_anchor.values()]
+        else:
+            names = sorted(self._known)
+        more = self._groups_from_ou
+        return [KnownIdentity(authority, name, any_groups=more) for authority, name in dict.fromkeys(names)]
+
+    def decide_assuming(self, request: Request) -> Decision:
+        """As ``decide``: a certificate is no secret, and judged as it is."""
+        return self.decide(request)
 
     def _judge(self, tls: TlsFacts, der: bytes, request: Request) -> Decision:
         chain = tls.verified_chain

@@ -99,6 +99,8 @@ class Pattern:
 class ClientId:
     """Permits a fitting Client Identifier at CONNECT, and denies at AUTHENTICATE one that is another user's."""
 
+    stateful = False
+
     def __init__(self, options: ClientIdOptions, patterns: list[Pattern], environment: IPolicyEnvironment) -> None:
         self._patterns = patterns
         self._maximum_length = options.maximum_length

@@ -114,6 +114,8 @@ class ConnectionLimit:
     ``maximum_connections`` bounds them.
     """
 
+    stateful = True
+
     def __init__(self, limits: _Limits, overrides: NetworkTable[_Limits], total_unauthenticated: int) -> None:
         self._limits = limits
         self._overrides = overrides

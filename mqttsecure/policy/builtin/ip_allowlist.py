@@ -38,6 +38,8 @@ class IpAllowlistOptions(PolicyOptions):
 class IpAllowlist:
     """Permits and denies by the peer's address; deny wins."""
 
+    stateful = False
+
     def __init__(self, permit: NetworkTable[Decision], deny: NetworkTable[Decision]) -> None:
         self._permit = permit
         self._deny = deny

@@ -17,7 +17,14 @@ from zope.interface import implementer
 
 from mqttsecure.core.decisions import Decision, Principal, Purpose, Request, Role, Source, Stage, Strike
 from mqttsecure.errors import ConfigError, QuotaExceeded
-from mqttsecure.interfaces import INTERFACE_VERSION, IPolicy, IPolicyEnvironment, IPolicyFactory
+from mqttsecure.interfaces import (
+    INTERFACE_VERSION,
+    IIdentities,
+    IPolicy,
+    IPolicyEnvironment,
+    IPolicyFactory,
+    KnownIdentity,
+)
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems
 from mqttsecure.policy.builtin.password_hash import User, is_weak, read_users, verify
 from mqttsecure.wire.constants import ReasonCode
@@ -53,9 +60,11 @@ class PasswordFileOptions(PolicyOptions):
     )
 
 
-@implementer(IPolicy)
+@implementer(IPolicy, IIdentities)
 class PasswordFilePolicy:
     """Permits a user who shows the right password; hashes off the reactor thread."""
+
+    stateful = False
 
     def __init__(
         self, users: Mapping[str, User], authority: str, seconds: float, environment: IPolicyEnvironment
@@ -90,6 +99,24 @@ class PasswordFilePolicy:
             callbackArgs=(user, password, request.purpose is Purpose.LIVE),
             errbackArgs=(self._source,),
         )
+
+    def identities(self) -> list[KnownIdentity]:
+        return [KnownIdentity(self._authority, each.name, frozenset(each.groups)) for each in self._users.values()]
+
+    def decide_assuming(self, request: Request) -> Decision:
+        """PERMIT a user who is in the file, DENY any other."""
+        name = request.connection.username
+        if name is None or request.password is None:
+            return _NO_PASSWORD
+        user = self._users.get(name)
+        if user is None:
+            return Decision.deny(
+                "password",
+                "there is no such user",
+                source=self._source,
+                reason_code=ReasonCode.BAD_USER_NAME_OR_PASSWORD,
+            )
+        return self._permit(user)
 
     def _verified(self, right: bool, user: User | None, password: bytes, live: bool) -> Decision:
         if user is None or not right:

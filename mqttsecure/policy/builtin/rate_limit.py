@@ -92,6 +92,8 @@ class _Side:
 class RateLimit:
     """Abstains, with the meters that the broker is to spend."""
 
+    stateful = True
+
     def __init__(self, options: RateLimitOptions, environment: IPolicyEnvironment) -> None:
         self._per = options.per
         self._levels = options.prefix_levels

@@ -57,6 +57,8 @@ class TlsRequirementsOptions(PolicyOptions):
 class TlsRequirements:
     """Permits a handshake that meets all requirements, and denies any other."""
 
+    stateful = False
+
     def __init__(
         self, options: TlsRequirementsOptions, environment: IPolicyEnvironment, lists: Mapping[str, RevocationLists]
     ) -> None:

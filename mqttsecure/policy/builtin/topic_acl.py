@@ -27,8 +27,20 @@ from mqttsecure.core.decisions import (
     Role,
     Stage,
 )
-from mqttsecure.interfaces import INTERFACE_VERSION, IConnectionObserver, IPolicy, IPolicyEnvironment, IPolicyFactory
+from mqttsecure.interfaces import (
+    INTERFACE_VERSION,
+    Advice,
+    Grant,
+    IConnectionObserver,
+    IGrants,
+    IPolicy,
+    IPolicyEnvironment,
+    IPolicyFactory,
+    Subject,
+)
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems
+from mqttsecure.policy.builtin.rule_advice import advise
+from mqttsecure.policy.builtin.rule_grants import grants_of, names_in
 from mqttsecure.policy.builtin.rule_index import (
     Entry,
     FilterIndex,
@@ -128,13 +140,19 @@ class _View:
         return decision
 
 
-@implementer(IPolicy, IConnectionObserver)
+@implementer(IPolicy, IConnectionObserver, IGrants)
 class TopicAcl:
     """Permits and denies by rules about topics. ``rules`` are all of them, in the order of the configuration."""
 
-    def __init__(self, rules: Iterable[Rule], contained: bool, environment: IPolicyEnvironment) -> None:
+    stateful = False
+
+    def __init__(
+        self, rules: Iterable[Rule], contained: bool, environment: IPolicyEnvironment, authority: str | None = None
+    ) -> None:
         self.rules = tuple(rules)
-        self._contained = contained
+        self.contained = contained
+        known = tuple(environment.authorities)
+        self._authority = authority or (known[0] if len(known) == 1 else "" if known else None)
         self.warnings = authority_warnings(self.rules, environment)
         self._log = environment.log
         self._told: set[str] = set()
@@ -180,12 +198,23 @@ class TopicAcl:
     def connection_closed(self, connection: ConnectionFacts) -> None:
         self._views.pop(connection.connection_id, None)
 
+    # Told, not asked
+
+    def grants(self, subject: Subject) -> list[Grant]:
+        return grants_of(self.rules, subject, self.contained)
+
+    def names(self) -> list[tuple[str, str | None, str]]:
+        return names_in(self.rules)
+
+    def advise(self, request: Request) -> Advice:
+        return advise(self.rules, request, self._authority, self.contained)
+
     # SUBSCRIBE
 
     def _decide_filter(self, tables: _Tables, topic_filter: str, qos: int) -> Decision:
         entries = (*tables.shared[Action.SUBSCRIBE].entries, *tables.own[Action.SUBSCRIBE].entries)
         near = [entry for entry in entries if intersects(entry.topic_filter, topic_filter)]
-        judge = self._judge_contained if self._contained else _judge_filtered
+        judge = self._judge_contained if self.contained else _judge_filtered
         asked = judge(near, topic_filter, qos)
         if asked.effect is Effect.PERMIT:
             return asked
@@ -335,4 +364,4 @@ class TopicAclFactory:
         written = load_rules(options.rules, options.rules_file, environment, problems)
         rules = bind_authorities(written, options.authority, environment, problems)
         problems.done()
-        return TopicAcl(rules, options.subscribe == "contained", environment)
+        return TopicAcl(rules, options.subscribe == "contained", environment, options.authority)
