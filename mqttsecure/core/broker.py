@@ -124,12 +124,15 @@ class BrokerCore:
             self._rejudging.put(connections, ())
 
     def rejudge_step(self, now: float) -> bool:
-        """Judge one connection or session again; False when all are judged."""
-        if self._rejudging.is_done:
-            return False
-        self._rejudging.step(now)
-        self._settle(now)
-        return not self._rejudging.is_done
+        """Judge one connection or session again; whether there are more."""
+        if self._rejudging.has_work:
+            self._rejudging.step(now)
+            self._settle(now)
+        return self._rejudging.has_work
+
+    def change_limits(self, limits: Limits) -> None:
+        """Go by other limits from now on; what is above them already is left to shrink by itself."""
+        self.state.change_limits(limits)
 
     def close(self, connection: Connection, reason_code: int, text: str, now: float) -> None:
         """End a connection from outside the core."""

@@ -42,6 +42,11 @@ class Rejudging:
         """Whether all that was put in is judged, what waited for a policy's answer included."""
         return not (self._connections or self._sessions or self._waiting)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether :meth:`step` has something to do; what waits for a policy's answer goes on by itself."""
+        return bool(self._connections or self._sessions)
+
     def put(self, connections: Iterable[Connection], sessions: Iterable[Session]) -> None:
         """Have these judged; what is in already is judged anew, later."""
         self._connections = deque(dict.fromkeys([*self._connections, *connections]))

@@ -23,8 +23,8 @@ class RetainedMessages:
 
     def __init__(self, maximum_messages: int, maximum_bytes: int) -> None:
         self._root = _Node()
-        self._maximum_messages = maximum_messages
-        self._maximum_bytes = maximum_bytes
+        self.maximum_messages = maximum_messages
+        self.maximum_bytes = maximum_bytes
         self.count = 0
         self.octets = 0
 
@@ -33,7 +33,7 @@ class RetainedMessages:
         old = self.get(message.topic)
         count = self.count + (old is None)
         octets = self.octets + message.size - (old.size if old is not None else 0)
-        return count <= self._maximum_messages and octets <= self._maximum_bytes
+        return count <= self.maximum_messages and octets <= self.maximum_bytes
 
     def put(self, message: Message) -> None:
         """Keep ``message`` as its topic's retained one; ask :meth:`has_room_for` first."""

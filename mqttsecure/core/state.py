@@ -92,6 +92,13 @@ class BrokerState:
         self.detach: Callable[[Connection, float, bool], None] = _not_wired
         self.broker_envelope = Envelope(Writer(BROKER_PRINCIPAL), self.policy_version)
 
+    def change_limits(self, limits: Limits) -> None:
+        """Replace the limits."""
+        self.limits = limits
+        self.outbox_limit = limits.outbox_bytes
+        self.retained.maximum_messages = limits.maximum_retained_messages
+        self.retained.maximum_bytes = limits.maximum_retained_bytes
+
     def ask(
         self,
         request: Request,

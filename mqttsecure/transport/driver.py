@@ -27,6 +27,9 @@ _log = Logger()
 _MANY: Final = 256
 """Connections written in one turn from which on it is worth to look at the clock."""
 
+_SLICE: Final = 0.01
+"""Seconds for which judging again may hold up the reactor at a time: a message waits no longer than for a flush."""
+
 _LONG: Final = 0.002
 """Seconds of writing after which the next round rests; shorter rounds cost nobody a delay worth the name."""
 
@@ -45,6 +48,9 @@ class Chain(Protocol):
 
 class Adapter(Protocol):
     """What the driver asks of a connection's protocol."""
+
+    @property
+    def facts(self) -> ConnectionFacts | None: ...
 
     def flush(self) -> None: ...
 
@@ -67,6 +73,9 @@ class CoreDriver:
         random_bytes: unpredictable bytes.
         acknowledge_denied: see ``BrokerCore``.
         report: gets what happened, at the end of each turn.
+
+    ``last_rejudging`` is how long it took to judge everything again after the last change of policy, and
+    ``longest_slice`` the longest time, both in seconds, for which that ever held up everything else.
     """
 
     def __init__(
@@ -93,6 +102,9 @@ class CoreDriver:
         self.adapters: set[Adapter] = set()
         self.gates: set[Gate] = set()
         self._all_gone: Deferred[None] | None = None
+        self._rejudged: list[tuple[float, Deferred[float]]] = []
+        self.last_rejudging = 0.0
+        self.longest_slice = 0.0
 
     # -- questions -----------------------------------------------------------------------------------------------
 
@@ -112,6 +124,62 @@ class CoreDriver:
         except Exception:  # our own fault: no connection of others may suffer for it
             self._internal_error()
         self.schedule_flush()
+
+    # -- other policies ------------------------------------------------------------------------------------------
+
+    def change_policy(
+        self, chain: Chain, version: int, limits: Limits, acknowledge_denied: Sequence[str] = ()
+    ) -> Deferred[float]:
+        """Put another chain and other limits in force, in one step, and have all that lives judged by them.
+
+        The new policies hear of the connections there are, so that what they count is right from the start.
+
+        Returns:
+            See :meth:`rejudge`.
+        """
+        self.chain = chain
+        self.limits = limits
+        for adapter in self.adapters:
+            if adapter.facts is not None:  # else it is not admitted yet
+                chain.connection_opened(adapter.facts)
+        for connection in self.core.state.connections:
+            if connection.is_connected:
+                chain.connection_authenticated(connection.facts)
+        self.core.change_policy(version)
+        self.core.change_limits(limits)
+        self.core.state.acknowledge_denied = frozenset(acknowledge_denied)
+        return self.rejudge()
+
+    def rejudge(self) -> Deferred[float]:
+        """Have everything judged again, in slices between which the reactor does other things.
+
+        Returns:
+            A Deferred of the seconds that it took, once all has been asked about.
+        """
+        self.core.rejudge()
+        done: Deferred[float] = Deferred()
+        self._rejudged.append((self.clock.seconds(), done))
+        if len(self._rejudged) == 1:
+            self._rejudge_slice()
+        return done
+
+    def _rejudge_slice(self) -> None:
+        started = self.clock.seconds()
+        more = True
+        while more and self.clock.seconds() - started < _SLICE:
+            try:
+                more = self.core.rejudge_step(self.clock.seconds())
+            except Exception:  # one that cannot be judged does not keep the others from it
+                self._internal_error()
+        self.longest_slice = max(self.longest_slice, self.clock.seconds() - started)
+        self.schedule_flush()
+        if more:
+            self.clock.callLater(0, self._rejudge_slice)
+            return
+        finished, self._rejudged = self._rejudged, []
+        for since, done in finished:
+            self.last_rejudging = self.clock.seconds() - since
+            done.callback(self.last_rejudging)
 
     def next_connection_id(self) -> int:
         """A number for a new connection, never used before."""

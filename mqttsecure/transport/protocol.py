@@ -58,6 +58,11 @@ class MqttProtocol(Protocol):
         self._is_reading = True
         self._linger: IDelayedCall | None = None
 
+    @property
+    def facts(self) -> ConnectionFacts:
+        """What is known of the connection."""
+        return self._facts
+
     # -- coming up -----------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
