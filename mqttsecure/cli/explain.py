@@ -1,0 +1,162 @@
+# -*- test-case-name: tests.cli.test_explain -*-
+"""``mqttsecure explain``: what the chain says to one request, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from mqttsecure.cli.output import EXIT_PROBLEMS, json_option, print_json, print_problems
+from mqttsecure.cli.trace_output import print_trial, trial_as_json
+from mqttsecure.core.decisions import Peer, Principal
+from mqttsecure.errors import ConfigError
+from mqttsecure.policy.environment import Authority
+from mqttsecure.policy.identity import parse_principal
+from mqttsecure.policy.trace import Outcome
+from mqttsecure.service.assembly import Assembly
+from mqttsecure.service.assembly import check as check_config
+from mqttsecure.service.assumed_certificate import assumed_chain, certificate_chain
+from mqttsecure.service.config import read_config
+from mqttsecure.service.scenario import ACTIONS, Scenario, judge, listener_of, parse_peer
+
+__all__ = ["EXIT_OF_OUTCOME", "EXIT_PROVIDED", "explain"]
+
+T = TypeVar("T")
+
+EXIT_PROVIDED: Final = 3
+"""Permitted, provided that policies which only the running broker can ask see it so."""
+
+EXIT_OF_OUTCOME: Final = {Outcome.PERMIT: 0, Outcome.DENY: 1, Outcome.PROVIDED: EXIT_PROVIDED}
+
+_VERSIONS: Final = {"3.1": 3, "3.1.1": 4, "5": 5, "5.0": 5}
+_MAXIMUM_PAYLOAD: Final = 268_435_455
+"""What the length of a packet can say (v5.0 section 2.1.4)."""
+
+
+def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
+    """A click callback that reads a value; what it is not is a usage error."""
+
+    def callback(_: click.Context, __: click.Parameter, value: str | None) -> T | None:
+        if value is None:
+            return None
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return callback
+
+
+def _attribute(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"{text!r} is no attribute; write name=value")
+        found[name] = value
+    return found
+
+
+@click.command()
+@click.option(
+    "--config", "-c", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The configuration file."
+)
+@click.option("--from", "peer", callback=_parsed(parse_peer), help="Its address, or unix:UID.")
+@click.option("--listener", help="The listener it comes to; needed where there are several.")
+@click.option("--user", help="The user name it logs in with; its password is taken to be right.")
+@click.option("--principal", callback=_parsed(parse_principal), help="Who it is, as AUTHORITY:NAME, however proved.")
+@click.option("--group", "groups", multiple=True, help="A group it is in, beside those that are known.")
+@click.option("--cert-cn", help="The common name of its certificate, made up as its authority might issue it.")
+@click.option("--cert-authority", help="That authority; needed where the listener trusts several.")
+@click.option("--cert", type=click.Path(dir_okay=False, path_type=Path), help="Its certificate, a PEM file.")
+@click.option("--tls-version", type=click.Choice(["TLSv1.2", "TLSv1.3"]), help="Default: TLSv1.3.")
+@click.option("--cipher", help="OpenSSL's name of the cipher suite.")
+@click.option("--client-id", help="Its Client Identifier.")
+@click.option("--version", type=click.Choice(sorted(_VERSIONS)), default="5", help="The MQTT version it speaks.")
+@click.option("--attribute", "attributes", multiple=True, callback=_attribute, help="NAME=VALUE, known beforehand.")
+@click.option("--qos", type=click.IntRange(0, 2), default=0, help="Of the message, or asked for by SUBSCRIBE.")
+@click.option("--retain", is_flag=True, help="The message has RETAIN set.")
+@click.option("--size", type=click.IntRange(0, _MAXIMUM_PAYLOAD), default=0, help="Bytes of its payload.")
+@json_option
+@click.argument("action", type=click.Choice(list(ACTIONS)))
+@click.argument("topic", required=False, default="")
+@click.pass_context
+def explain(context: click.Context, /, config: Path, as_json: bool, **options: Any) -> None:
+    """Put one request to the policy chain of a configuration and tell every policy asked, in order, what each
+    answers, who decides and by which line; below a denial, the rule to add and those that almost permit it.
+
+    ACTION is connect, publish, subscribe or receive; TOPIC is a Topic Filter for subscribe, else a Topic Name.
+    Nothing is started and nobody is asked for a password: what is assumed is told. A policy that keeps counts is
+    not asked, and is "unknown".
+
+    \b
+    Examples:
+      mqttsecure explain -c etc/broker.toml --user alice publish lab/1/temperature --qos 1
+      mqttsecure explain -c etc/broker.toml --from 10.0.0.7 --listener tls --cert-cn pump-7 --group sensors \\
+          --client-id pump-7 publish plant/pump-7/valve --retain
+      mqttsecure explain -c etc/broker.toml --principal lab:alice subscribe 'lab/#'
+      mqttsecure explain -c etc/broker.toml --from 192.0.2.7 connect --json | jq .outcome
+
+    Exit codes: 0 permitted, 1 denied, or a problem told on stderr, 2 the command line makes no sense, 3 permitted
+    provided that the policies named see it so.
+    """
+    if (options["action"] == "connect") == bool(options["topic"]):
+        raise click.UsageError("connect takes no TOPIC; publish, subscribe and receive need one")
+    try:
+        assembly = check_config(*read_config(config))
+        trial = judge(assembly, _scenario(assembly, options))
+    except ConfigError as error:
+        print_problems(error.problems)
+        context.exit(EXIT_PROBLEMS)
+    if as_json:
+        print_json(trial_as_json(trial))
+    else:
+        print_trial(trial)
+    context.exit(EXIT_OF_OUTCOME[trial.outcome])
+
+
+def _scenario(assembly: Assembly, options: dict[str, Any]) -> Scenario:
+    peer: Peer | None = options["peer"]
+    principal: Principal | None = options["principal"]
+    return Scenario(
+        options["action"],
+        options["topic"],
+        options["qos"],
+        options["retain"],
+        options["size"],
+        peer=peer,
+        listener=options["listener"],
+        principal=principal,
+        username=options["user"],
+        groups=frozenset(options["groups"]),
+        client_id=options["client_id"],
+        version=_VERSIONS[options["version"]],
+        chain=_chain(assembly, options),
+        tls_version=options["tls_version"],
+        cipher=options["cipher"],
+        attributes=options["attributes"],
+    )
+
+
+def _chain(assembly: Assembly, options: dict[str, Any]) -> tuple[bytes, ...]:
+    if options["cert"] is None and options["cert_cn"] is None:
+        return ()
+    if options["cert"] is not None and options["cert_cn"] is not None:
+        raise click.UsageError("--cert is a certificate, and --cert-cn makes one up; give one of them")
+    tls = listener_of(assembly, options["listener"]).tls
+    trusted = [assembly.authorities[name] for name in (tls.authorities if tls is not None else ())]
+    if options["cert"] is not None:
+        return certificate_chain(options["cert"], trusted)
+    return assumed_chain(options["cert_cn"], tuple(options["groups"]), _authority(trusted, options["cert_authority"]))
+
+
+def _authority(trusted: list[Authority], name: str | None) -> Authority:
+    names = [each.name for each in trusted]
+    if name is None and len(trusted) == 1:
+        return trusted[0]
+    if name not in names:
+        raise ConfigError(f"the listener trusts {', '.join(names) or 'no authority'}; name one with --cert-authority")
+    return trusted[names.index(name)]
