@@ -10,6 +10,7 @@ review        what can be said of a chain before it runs: faults, and who can pe
 registry      finds the policies that are installed, strictly
 environment   what a policy may ask of the broker around it
 secrets       reads files that only the broker may read
+nft           compiles the ACCEPT stage to nftables (with nft_limits, nft_ruleset; nft_listing reads it back)
 workers       the bounded threads for work that would block the reactor
 builtin       the policies that come with the broker
 """
