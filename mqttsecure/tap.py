@@ -23,7 +23,7 @@ from twisted.python.logfile import LogFile
 
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.config import BrokerConfig
-from mqttsecure.service.exit_code import stop_on_sigterm
+from mqttsecure.service.exit_code import call_on_sighup, stop_on_sigterm
 from mqttsecure.service.logging import log_observer
 from mqttsecure.service.prepare import Owner, prepare
 
@@ -45,6 +45,7 @@ Examples:
   mqttsecure check etc/broker.toml
       only look for mistakes
 
+SIGHUP, like `mqttsecure reload`, puts a changed configuration in force, all of it or nothing.
 SIGTERM stops it in order. Exit codes: 0 stopped in order, 1 not started.
 """
 
@@ -72,8 +73,9 @@ class Options(usage.Options):
 class BrokerApplication(MultiService):
     """The broker, and what it needs of the process around it: the log and the exit code."""
 
-    def __init__(self, broker: IService, reactor: Any, observer: ILogObserver | None) -> None:
+    def __init__(self, broker: Any, reactor: Any, observer: ILogObserver | None) -> None:
         _MultiService.__init__(self)
+        self._broker = broker
         self._reactor = reactor
         self._observer = observer
         _MultiService.addService(self, broker)
@@ -87,6 +89,7 @@ class BrokerApplication(MultiService):
 
     def startService(self) -> None:
         stop_on_sigterm(self._reactor)
+        call_on_sighup(self._reactor, self._broker.reload_and_tell)
         _MultiService.startService(self)
 
 
@@ -103,10 +106,10 @@ def makeService(options: Options) -> IService:
     return cast(IService, BrokerApplication(broker, reactor, observer))
 
 
-def _build_broker(config: BrokerConfig) -> IService:
+def _build_broker(config: BrokerConfig) -> Any:
     from mqttsecure.service.broker import BrokerService  # imports the reactor, see above
 
-    return cast(IService, BrokerService(config))
+    return BrokerService(config)
 
 
 def _refuse(error: ConfigError) -> NoReturn:

@@ -44,6 +44,7 @@ class BrokerCore:
             :meth:`verdict` gets called.
         random_bytes: ``random_bytes(n)`` gives n unpredictable bytes.
         acknowledge_denied: the listeners that acknowledge a denied PUBLISH of MQTT 3.x in place of closing.
+        reason_strings: the listeners that tell 5.0 clients the id of the decision that refused them.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class BrokerCore:
         decide: Decide,
         random_bytes: Callable[[int], bytes],
         acknowledge_denied: Iterable[str] = (),
+        reason_strings: Iterable[str] = (),
     ) -> None:
         state = self.state = BrokerState(limits, decide, random_bytes)
         state.acknowledge_denied = frozenset(acknowledge_denied)
+        state.reason_strings = frozenset(reason_strings)
         self._deliveries = Deliveries(state)
         self._publishing = Publishing(state, self._deliveries)
         self._wills = Wills(state, self._publishing)
@@ -80,6 +83,7 @@ class BrokerCore:
     def connection_made(self, facts: ConnectionFacts) -> Connection:
         """A connection was accepted; ``facts`` has what is known. Its CONNECT is due within the connect time-out."""
         connection = Connection(facts, self.state.limits.connect_packet_size)
+        connection.tells_decisions = facts.listener in self.state.reason_strings
         self.state.connections.add(connection)
         due = facts.accepted_at + self.state.limits.connect_timeout
         connection.deadline = self.state.deadlines.at(due, lambda now: self._check_introduced(connection, now))

@@ -113,6 +113,7 @@ class Connection:
         "send_quota_maximum",
         "session",
         "state",
+        "tells_decisions",
         "touched",
         "verdicts",
         "will",
@@ -143,6 +144,7 @@ class Connection:
         self.replays: deque[tuple[Subscription, list[str] | None]] | None = None
         self.replay_deadline: Deadline | None = None
         self.problem_information = True
+        self.tells_decisions = False
         # Incoming.
         self.maximum_packet_size = maximum_packet_size
         self.partial: list[bytes | bytearray] | None = None
@@ -180,8 +182,8 @@ class Connection:
         return self.state is State.CONNECTED or self.state is State.REAUTHENTICATING
 
     def refusal_properties(self, decision_id: str) -> Properties:
-        """What goes with a refusal: the id under which the log has all of it, never the rule."""
-        if self.five and self.problem_information and decision_id:
+        """What goes with a refusal where the listener says more: the id under which the log has it, never the rule."""
+        if self.tells_decisions and self.five and self.problem_information and decision_id:
             return {"reason_string": f"decision {decision_id}"}
         return {}
 

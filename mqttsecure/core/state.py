@@ -67,7 +67,8 @@ class BrokerState:
     read on. ``afterwards`` holds what follows from the end of connections and sessions (wills to send, messages to
     hand over): done when what is under way is done, so that one end that leads to the next nests nothing.
     ``queued_octets`` counts what waits in all sessions, be it for the client or for a verdict.
-    ``acknowledge_denied`` names the listeners that acknowledge a denied 3.x PUBLISH. ``random_bytes(n)`` must be
+    ``acknowledge_denied`` names the listeners that acknowledge a denied 3.x PUBLISH, ``reason_strings`` those that tell
+    5.0 clients the id of the decision that refused them. ``random_bytes(n)`` must be
     unpredictable.
     """
 
@@ -89,6 +90,7 @@ class BrokerState:
         self.afterwards: deque[Callable[[float], None]] = deque()
         self.outbox_limit = limits.outbox_bytes
         self.acknowledge_denied: frozenset[str] = frozenset()
+        self.reason_strings: frozenset[str] = frozenset()
         self.detach: Callable[[Connection, float, bool], None] = _not_wired
         self.broker_envelope = Envelope(Writer(BROKER_PRINCIPAL), self.policy_version)
 

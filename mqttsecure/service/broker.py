@@ -5,26 +5,29 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+import random
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
-from OpenSSL import SSL, crypto
 from twisted.application.service import Service
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
+from mqttsecure.core.events import Event
 from mqttsecure.errors import ConfigError
 from mqttsecure.policy.workers import WorkerPool
-from mqttsecure.service.assembly import Assembly, build
+from mqttsecure.service.audit import AuditedChain, AuditLog
 from mqttsecure.service.config import BrokerConfig, ListenerConfig
 from mqttsecure.service.exit_code import fail_start
+from mqttsecure.service.in_force import InForce, make_ready, restart_needed
+from mqttsecure.service.prepare import prepare
 from mqttsecure.service.report import report
 from mqttsecure.service.sys_topics import SysTopics
-from mqttsecure.transport.driver import CoreDriver
+from mqttsecure.transport.driver import Chain, CoreDriver
 from mqttsecure.transport.gate import ListenerFactory
-from mqttsecure.transport.tls import ServerContext
 
-__all__ = ["BrokerService"]
+__all__ = ["BrokerService", "Reloaded"]
 
 _log = Logger()
 
@@ -49,6 +52,14 @@ def _why_not(error: object) -> str:
     return f"{error.strerror}; {mend}" if mend else str(error)
 
 
+class Reloaded(NamedTuple):
+    """What a reload came to. ``judged`` fires with the seconds it took to judge again all that lives."""
+
+    version: int
+    notes: list[str]
+    judged: Deferred[float]
+
+
 class BrokerService(Service):
     """Binds the listeners as root, builds the policies as the user that serves, and serves.
 
@@ -66,6 +77,8 @@ class BrokerService(Service):
         self._factories: dict[str, ListenerFactory] = {}
         self._ports: list[tuple[ListenerConfig, Any]] = []
         self._sys_topics: SysTopics | None = None
+        self._audit: AuditLog | None = None
+        self._in_force: InForce | None = None
         self.driver: CoreDriver | None = None
 
     def privilegedStartService(self) -> None:
@@ -99,44 +112,120 @@ class BrokerService(Service):
         """Build the chain and open the listeners. The reactor runs no connection before this returns."""
         _Service.startService(self)
         try:
-            assembly = build(self._config, clock=self._reactor, workers=self._workers)
-            contexts = {listener.name: self._context(listener, assembly) for listener in assembly.listeners}
+            ready = make_ready(self._config, clock=self._reactor, workers=self._workers)
+            self._audit = self._open_audit()
         except ConfigError as error:
             self._unbind()
             fail_start("; ".join(error.problems), self._reactor)
             return
         self._workers.start()
-        acknowledge = [each.name for each in assembly.listeners if each.denied_publish_v3 == "acknowledge"]
-        self.driver = CoreDriver(assembly.limits, assembly.chain, self._reactor, os.urandom, acknowledge, report)
-        for name, factory in self._factories.items():
-            factory.open(self.driver, contexts[name])
+        self._in_force = ready
+        limits = ready.assembly.limits
+        self.driver = CoreDriver(
+            limits,
+            self._audited(ready),
+            self._reactor,
+            os.urandom,
+            ready.acknowledge_denied,
+            self._report,
+            ready.reason_strings,
+        )
+        self._open_listeners(ready)
         self._sys_topics = SysTopics(self.driver, self._reactor)
-        self._sys_topics.start(assembly.limits.sys_interval)
-        for warning in assembly.warnings:
+        self._sys_topics.start(limits.sys_interval)
+        self._say_what_is_open(ready)
+
+    def _open_audit(self) -> AuditLog | None:
+        audit = self._config.audit
+        if audit is None:
+            return None
+        log = AuditLog(
+            audit.file,
+            maximum_size=audit.maximum_size,
+            keep=audit.keep,
+            wall_clock=lambda: datetime.now(UTC),
+            seconds=self._reactor.seconds,
+        )
+        try:
+            log.open()
+        except OSError as error:
+            where = self._config.source_of("audit", "file")
+            raise ConfigError(f"{where}: audit.file: {audit.file} cannot be written: {error.strerror}") from error
+        return log
+
+    def _audited(self, ready: InForce) -> Chain:
+        chain = ready.assembly.chain
+        audit = ready.config.audit
+        if self._audit is None or audit is None:
+            return chain
+        return AuditedChain(
+            chain, self._audit, permits=audit.permits, seconds=self._reactor.seconds, random=random.random
+        )
+
+    def _report(self, events: list[Event]) -> None:
+        report(events)
+        if self._audit is not None:
+            self._audit.take(events)
+
+    def _open_listeners(self, ready: InForce) -> None:
+        """Have the listeners serve by ``ready``; one that it does not know refuses everyone."""
+        if self.driver is None:
+            return
+        for name, factory in self._factories.items():
+            if name in ready.contexts:
+                factory.open(self.driver, ready.contexts[name])
+        for listener in ready.config.listeners:
+            if listener.name in self._factories:
+                self._factories[listener.name].maximum_connections = listener.maximum_connections
+
+    def _say_what_is_open(self, ready: InForce) -> None:
+        for warning in ready.assembly.warnings:
             _log.warn("{text}", text=warning)  # Twisted takes events with a `warning` for Python's own
         for listener, port in self._ports:
             address = port.getHost()
             host = f"[{address.host}]" if ":" in address.host else address.host
             _log.info("listening on {name} {host}:{port}", name=listener.name, host=host, port=address.port)
 
-    def _context(self, listener: ListenerConfig, assembly: Assembly) -> ServerContext | None:
-        tls = listener.tls
-        if tls is None:
-            return None
-        anchors = [anchor for name in tls.authorities for anchor in assembly.authorities[name].ca_certificates]
+    # -- reloading -----------------------------------------------------------------------------------------------
+
+    def reload(self) -> Reloaded:
+        """Read the configuration again and put it in force in one step, or keep all as it is.
+
+        Raises:
+            ConfigError: with every problem; what was in force still is.
+        """
+        if self.driver is None or self._in_force is None:
+            raise ConfigError("the broker is not up")
+        before = self._in_force
+        config = prepare(before.config.path, owner=None, tell=lambda line: _log.info("{line}", line=line))
+        ready = make_ready(config, clock=self._reactor, workers=self._workers, version=before.version + 1)
+        notes = restart_needed(before.config, config)
+        self._in_force = ready
+        self._open_listeners(ready)
+        judged = self.driver.change_policy(
+            self._audited(ready),
+            ready.version,
+            ready.assembly.limits,
+            ready.acknowledge_denied,
+            ready.reason_strings,
+        )
+        for line in (*notes, *ready.assembly.warnings):
+            _log.warn("{line}", line=line)
+        _log.info("policy version {version} is in force, from {path}", version=ready.version, path=str(config.path))
+        judged.addCallback(
+            lambda seconds: _log.info("all that lives was judged again within {seconds:.3f} s", seconds=seconds)
+        )
+        return Reloaded(ready.version, notes, judged)
+
+    def reload_and_tell(self) -> None:
+        """The same, with what is wrong told in the log: for SIGHUP, where nobody waits for an answer."""
         try:
-            return ServerContext.load(
-                tls.certificate,
-                tls.key,
-                client_certificate=tls.client_certificate,
-                anchors=anchors,
-                minimum_version=tls.minimum_version,
-                legacy_ciphers=tls.legacy_ciphers,
-            )
-        except (OSError, ValueError, SSL.Error, crypto.Error) as error:
-            raise ConfigError(
-                f"{listener.source}: listener {listener.name!r}: TLS cannot be set up: {error}"
-            ) from error
+            self.reload()
+        except ConfigError as error:
+            version = 0 if self._in_force is None else self._in_force.version
+            for problem in error.problems:
+                _log.error("{problem}", problem=problem)
+            _log.error("not reloaded; policy version {version} stays in force", version=version)
 
     def stopService(self) -> Any:
         """Stop listening, tell every client 0x8B, and wait until they are gone, for a second at most."""
@@ -149,4 +238,10 @@ class BrokerService(Service):
             done.append(self.driver.close_all(_LAST_WORDS))
         finished = DeferredList([each for each in done if each is not None], consumeErrors=True)
         finished.addBoth(lambda _: self._workers.stop())
+        finished.addBoth(self._close_audit)
         return finished
+
+    def _close_audit(self, result: Any) -> Any:
+        if self._audit is not None:
+            self._audit.close()
+        return result

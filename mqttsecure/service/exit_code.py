@@ -1,5 +1,5 @@
 # -*- test-case-name: tests.service.test_exit_code -*-
-"""The exit code of the process: 0 after an orderly stop, 1 after a start that failed.
+"""Signals, and the exit code of the process: 0 after an orderly stop, 1 after a start that failed.
 
 twistd sends itself the signal again with which it was stopped, so that a stop by SIGTERM ends with 143, and it ends
 with 0 when a service stops the reactor because of a failure. Both tell a supervisor the wrong thing.
@@ -11,6 +11,7 @@ import atexit
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from twisted.logger import Logger
 
 from mqttsecure.errors import MqttsecureError
 
-__all__ = ["StartFailed", "fail_start", "stop_on_sigterm"]
+__all__ = ["StartFailed", "call_on_sighup", "fail_start", "stop_on_sigterm"]
 
 _log = Logger()
 
@@ -47,6 +48,15 @@ def stop_on_sigterm(reactor: _Reactor) -> None:
     at the end; ours takes its place right after.
     """
     reactor.callWhenRunning(_take_sigterm, reactor)
+
+
+def call_on_sighup(reactor: _Reactor, action: Callable[[], object]) -> None:
+    """Have SIGHUP call ``action`` in the reactor's thread, in place of ending the process."""
+
+    def take() -> None:
+        signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(action))
+
+    reactor.callWhenRunning(take)
 
 
 def _take_sigterm(reactor: _Reactor) -> None:

@@ -71,7 +71,7 @@ class CoreDriver:
         chain: answers the core's questions, and those asked before a connection reaches it.
         clock: the reactor.
         random_bytes: unpredictable bytes.
-        acknowledge_denied: see ``BrokerCore``.
+        acknowledge_denied, reason_strings: see ``BrokerCore``.
         report: gets what happened, at the end of each turn.
 
     ``last_rejudging`` is how long it took to judge everything again after the last change of policy, and
@@ -86,10 +86,11 @@ class CoreDriver:
         random_bytes: Callable[[int], bytes],
         acknowledge_denied: Sequence[str] = (),
         report: Callable[[list[Event]], None] = lambda events: None,
+        reason_strings: Sequence[str] = (),
     ) -> None:
         self.chain = chain
         self.clock = clock
-        self.core = BrokerCore(limits, self.decide, random_bytes, acknowledge_denied)
+        self.core = BrokerCore(limits, self.decide, random_bytes, acknowledge_denied, reason_strings)
         self.core.observe_authenticated(lambda facts: self.chain.connection_authenticated(facts))
         self.limits = limits
         self._report = report
@@ -128,7 +129,12 @@ class CoreDriver:
     # -- other policies ------------------------------------------------------------------------------------------
 
     def change_policy(
-        self, chain: Chain, version: int, limits: Limits, acknowledge_denied: Sequence[str] = ()
+        self,
+        chain: Chain,
+        version: int,
+        limits: Limits,
+        acknowledge_denied: Sequence[str] = (),
+        reason_strings: Sequence[str] = (),
     ) -> Deferred[float]:
         """Put another chain and other limits in force, in one step, and have all that lives judged by them.
 
@@ -148,6 +154,7 @@ class CoreDriver:
         self.core.change_policy(version)
         self.core.change_limits(limits)
         self.core.state.acknowledge_denied = frozenset(acknowledge_denied)
+        self.core.state.reason_strings = frozenset(reason_strings)
         return self.rejudge()
 
     def rejudge(self) -> Deferred[float]:

@@ -174,7 +174,11 @@ class Bench:
         self.chain.listener = self._verdict_came
         counter = itertools.count(1)
         self.core = BrokerCore(
-            limits or Limits(), self.chain, lambda size: next(counter).to_bytes(size, "big"), acknowledge_denied
+            limits or Limits(),
+            self.chain,
+            lambda size: next(counter).to_bytes(size, "big"),
+            acknowledge_denied,
+            ("lab",),
         )
         self.events: list[Event] = []
         self.clients: list[Client] = []
