@@ -41,6 +41,8 @@ SURFACE = {
         "problem": "(option, text, index=None)",
         "defer_to_thread": "(function, *arguments)",
     },
+    "IGrants": {"grants": "(subject)", "names": "()", "advise": "(request)"},
+    "IIdentities": {"identities": "()", "decide_assuming": "(request)"},
 }
 
 

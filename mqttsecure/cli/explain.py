@@ -9,17 +9,20 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from mqttsecure.cli.offline import assemble, config_option
 from mqttsecure.cli.output import EXIT_PROBLEMS, json_option, print_json, print_problems
 from mqttsecure.cli.trace_output import print_trial, trial_as_json
 from mqttsecure.core.decisions import Peer, Principal
 from mqttsecure.errors import ConfigError
-from mqttsecure.policy.environment import Authority
 from mqttsecure.policy.identity import parse_principal
 from mqttsecure.policy.trace import Outcome
 from mqttsecure.service.assembly import Assembly
-from mqttsecure.service.assembly import check as check_config
-from mqttsecure.service.assumed_certificate import assumed_chain, certificate_chain
-from mqttsecure.service.config import read_config
+from mqttsecure.service.assumed_certificate import (
+    assumed_chain,
+    certificate_chain,
+    choose_authority,
+    trusted_authorities,
+)
 from mqttsecure.service.scenario import ACTIONS, Scenario, judge, listener_of, parse_peer
 
 __all__ = ["EXIT_OF_OUTCOME", "EXIT_PROVIDED", "explain"]
@@ -61,9 +64,7 @@ def _attribute(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
 
 
 @click.command()
-@click.option(
-    "--config", "-c", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The configuration file."
-)
+@config_option
 @click.option("--from", "peer", callback=_parsed(parse_peer), help="Its address, or unix:UID.")
 @click.option("--listener", help="The listener it comes to; needed where there are several.")
 @click.option("--user", help="The user name it logs in with; its password is taken to be right.")
@@ -106,7 +107,7 @@ def explain(context: click.Context, /, config: Path, as_json: bool, **options: A
     if (options["action"] == "connect") == bool(options["topic"]):
         raise click.UsageError("connect takes no TOPIC; publish, subscribe and receive need one")
     try:
-        assembly = check_config(*read_config(config))
+        assembly = assemble(config)
         trial = judge(assembly, _scenario(assembly, options))
     except ConfigError as error:
         print_problems(error.problems)
@@ -146,17 +147,11 @@ def _chain(assembly: Assembly, options: dict[str, Any]) -> tuple[bytes, ...]:
         return ()
     if options["cert"] is not None and options["cert_cn"] is not None:
         raise click.UsageError("--cert is a certificate, and --cert-cn makes one up; give one of them")
-    tls = listener_of(assembly, options["listener"]).tls
-    trusted = [assembly.authorities[name] for name in (tls.authorities if tls is not None else ())]
+    trusted = trusted_authorities(listener_of(assembly, options["listener"]), assembly.authorities)
     if options["cert"] is not None:
         return certificate_chain(options["cert"], trusted)
-    return assumed_chain(options["cert_cn"], tuple(options["groups"]), _authority(trusted, options["cert_authority"]))
-
-
-def _authority(trusted: list[Authority], name: str | None) -> Authority:
-    names = [each.name for each in trusted]
-    if name is None and len(trusted) == 1:
-        return trusted[0]
-    if name not in names:
-        raise ConfigError(f"the listener trusts {', '.join(names) or 'no authority'}; name one with --cert-authority")
-    return trusted[names.index(name)]
+    authority = choose_authority(trusted, options["cert_authority"])
+    try:
+        return assumed_chain(options["cert_cn"], tuple(options["groups"]), authority)
+    except ValueError as error:
+        raise ConfigError(f"the certificate: {error}") from error

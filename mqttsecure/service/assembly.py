@@ -29,6 +29,7 @@ from mqttsecure.service.config import BrokerConfig, ListenerConfig, PolicyConfig
 from mqttsecure.service.config_checks import is_loopback
 from mqttsecure.service.development import preview
 from mqttsecure.service.explain_errors import keys_of, location_of, what_is_wrong
+from mqttsecure.service.policy_tests import demanded_failures
 from mqttsecure.service.problems import Problems
 from mqttsecure.service.schema import PolicyTable
 
@@ -116,7 +117,12 @@ class _Builder:
             self._problems.add_text(self._placed(problem))
         self._problems.raise_if_any()
         self._warnings += _asked_too_early(bindings)
-        return Assembly(config, chain, config.listeners, authorities, config.limits, tuple(used), tuple(self._warnings))
+        warnings = tuple(self._warnings)
+        assembly = Assembly(config, chain, config.listeners, authorities, config.limits, tuple(used), warnings)
+        for problem in demanded_failures(config, assembly):
+            self._problems.add_text(problem)
+        self._problems.raise_if_any()
+        return assembly
 
     def _placed(self, problem: str) -> str:
         """The chain knows listeners by their names alone; where they stand is known here."""

@@ -8,6 +8,7 @@ was no handshake.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -20,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mqttsecure.errors import ConfigError
 from mqttsecure.policy.environment import Authority
+from mqttsecure.service.config import ListenerConfig
 
-__all__ = ["assumed_chain", "certificate_chain"]
+__all__ = ["assumed_chain", "certificate_chain", "choose_authority", "trusted_authorities"]
 
 _LIFETIME: Final = timedelta(days=1)
 _MAXIMUM_FILE: Final = 1024 * 1024
@@ -84,6 +86,25 @@ def certificate_chain(file: Path, authorities: list[Authority]) -> tuple[bytes, 
         if chain[-1] in anchors:
             return tuple(each.public_bytes(Encoding.DER) for each in chain)
     raise ConfigError(f"{file}: no CA that the listener trusts has signed it; the handshake would fail")
+
+
+def trusted_authorities(listener: ListenerConfig, authorities: Mapping[str, Authority]) -> list[Authority]:
+    """Those whose certificates a listener takes."""
+    return [authorities[name] for name in (listener.tls.authorities if listener.tls is not None else ())]
+
+
+def choose_authority(trusted: list[Authority], name: str | None) -> Authority:
+    """The authority of that name, or the only one.
+
+    Raises:
+        ConfigError: there is none, or several where no name is given.
+    """
+    names = [each.name for each in trusted]
+    if name is None and len(trusted) == 1:
+        return trusted[0]
+    if name not in names:
+        raise ConfigError(f"the listener trusts {', '.join(names) or 'no authority'}; name one as the certificate's")
+    return trusted[names.index(name)]
 
 
 def _has_signed(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:

@@ -125,6 +125,8 @@ class BrokerConfig:
     log_format: str
     log_level: str
     lines: TomlLines
+    test_files: tuple[Path, ...] = ()
+    tests_required: bool = False
     audit: AuditConfig | None = None
     control: Path | None = None
     """The control socket."""
@@ -273,6 +275,8 @@ def _resolve(file: Path, lines: TomlLines, tables: Tables) -> BrokerConfig:
         log_format=tables.log.format,
         log_level=tables.log.level,
         lines=lines,
+        test_files=tuple(resolve_path(directory, name) for name in tables.tests.files),
+        tests_required=tables.tests.required,
         audit=_audit(directory, tables.audit),
         control=None if tables.control.socket is None else resolve_path(directory, tables.control.socket),
     )

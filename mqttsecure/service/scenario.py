@@ -27,12 +27,12 @@ from mqttsecure.core.decisions import (
 from mqttsecure.errors import ConfigError, MqttError
 from mqttsecure.interfaces import Advice, IIdentities, KnownIdentity
 from mqttsecure.policy.trace import Explanation, Outcome, Status
-from mqttsecure.service.assembly import Assembly
 from mqttsecure.service.config import ListenerConfig
+from mqttsecure.service.parts import Parts
 from mqttsecure.service.problems import did_you_mean
 from mqttsecure.wire.topics import check_topic_filter, check_topic_name, split_shared
 
-__all__ = ["ACTIONS", "Scenario", "Trial", "is_counted_alone", "judge", "listener_of", "parse_peer"]
+__all__ = ["ACTIONS", "Scenario", "Trial", "judge", "listener_of", "parse_peer", "unsettled"]
 
 ACTIONS: Final = {
     "connect": None,
@@ -115,13 +115,13 @@ def parse_peer(text: str) -> Peer:
     return Peer(getattr(address, "ipv4_mapped", None) or address)
 
 
-def listener_of(assembly: Assembly, name: str | None) -> ListenerConfig:
+def listener_of(parts: Parts, name: str | None) -> ListenerConfig:
     """The listener of that name, or the only one.
 
     Raises:
         ConfigError: there is none, or several where no name is given.
     """
-    listeners = {each.name: each for each in assembly.listeners}
+    listeners = {each.name: each for each in parts.listeners}
     if name is None:
         if len(listeners) == 1:
             return next(iter(listeners.values()))
@@ -131,23 +131,23 @@ def listener_of(assembly: Assembly, name: str | None) -> ListenerConfig:
     return listeners[name]
 
 
-def judge(assembly: Assembly, scenario: Scenario, purpose: Purpose = Purpose.EXPLAIN) -> Trial:
+def judge(parts: Parts, scenario: Scenario, purpose: Purpose = Purpose.EXPLAIN) -> Trial:
     """Put a scenario to the chain.
 
     Raises:
         ConfigError: the scenario makes no sense with this configuration.
     """
-    return _Judge(assembly, scenario, purpose).trial()
+    return _Judge(parts, scenario, purpose).trial()
 
 
 class _Judge:
     """One scenario on its way through the stages."""
 
-    def __init__(self, assembly: Assembly, scenario: Scenario, purpose: Purpose) -> None:
-        self._assembly = assembly
+    def __init__(self, parts: Parts, scenario: Scenario, purpose: Purpose) -> None:
+        self._parts = parts
         self._scenario = _checked(scenario)
         self._purpose = purpose
-        self._listener = listener_of(assembly, scenario.listener)
+        self._listener = listener_of(parts, scenario.listener)
         self._stages: list[Explanation] = []
         self._skipped: list[tuple[Stage, str]] = []
         self._assumed: list[str] = []
@@ -213,13 +213,13 @@ class _Judge:
 
     def _advice(self) -> dict[str, Advice]:
         last = self._stages[-1]
-        return self._assembly.chain.advise(last.request) if last.outcome is Outcome.DENY else {}
+        return self._parts.chain.advise(last.request) if last.outcome is Outcome.DENY else {}
 
     def _ask(self, stage: Stage, **more: Any) -> Explanation:
         secret = bool(more.pop("secret_assumed", False))
         assumed = more.pop("assumed", None)
         request = Request(stage, self._facts, 0.0, self._purpose, **more)
-        found = self._assembly.chain.explain_offline(request, secret_assumed=secret, assumed=assumed)
+        found = self._parts.chain.explain_offline(request, secret_assumed=secret, assumed=assumed)
         self._facts = dataclasses.replace(self._facts, attributes=dict(found.request.connection.attributes))
         self._stages.append(found)
         return found
@@ -269,7 +269,7 @@ class _Judge:
         """Answers that make the client that principal: one PERMIT, and one more from each that must permit."""
         groups = self._known_groups(principal)
         answers: dict[str, Decision] = {}
-        for binding in self._assembly.chain.bindings:
+        for binding in self._parts.chain.bindings:
             if (
                 binding.factory.stages.get(Stage.AUTHENTICATE) is not Role.GRANTS
                 or self._listener.name not in binding.on
@@ -283,7 +283,7 @@ class _Judge:
         return answers
 
     def _identities(self) -> Iterator[KnownIdentity]:
-        for binding in self._assembly.chain.bindings:
+        for binding in self._parts.chain.bindings:
             if IIdentities.providedBy(binding.policy):
                 yield from binding.policy.identities()
 
@@ -334,12 +334,12 @@ def _checked(scenario: Scenario) -> Scenario:
     return scenario
 
 
-def is_counted_alone(assembly: Assembly, trial: Trial) -> bool:
-    """Whether a PROVIDED depends only on policies that restrict and say of themselves that they keep counts."""
-    counting = {each.id for each in assembly.chain.bindings if getattr(each.policy, "stateful", None) is True}
-    return all(
-        answer.policy in counting and not answer.grants
+def unsettled(parts: Parts, trial: Trial) -> set[str]:
+    """The policies on which a PROVIDED depends, less those that restrict and say of themselves that they count."""
+    counting = {each.id for each in parts.chain.bindings if getattr(each.policy, "stateful", None) is True}
+    return {
+        answer.policy
         for explanation in trial.stages
         for answer in explanation.answers
-        if answer.status is Status.UNKNOWN
-    )
+        if answer.status is Status.UNKNOWN and (answer.grants or answer.policy not in counting)
+    }

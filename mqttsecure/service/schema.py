@@ -27,6 +27,7 @@ __all__ = [
     "LogTable",
     "PluginsTable",
     "PolicyTable",
+    "TestsTable",
     "TlsTable",
     "split_address",
 ]
@@ -283,6 +284,17 @@ class DevelopmentTable(Table):
     directory: FileName = documented("Where it is made.", default="development", example="../certs")
 
 
+class TestsTable(Table):
+    """`[tests]`: what the policies must answer, as files of policy tests. `mqttsecure policy test` runs them."""
+
+    files: FileNames = documented(
+        "Files of `[[test]]` tables, see docs/howto/policy-as-code.md.", default=(), example=["policy-tests.toml"]
+    )
+    required: bool = documented(
+        "Refuse a start, a check and a reload when one of them fails or a file is missing.", default=False, example=True
+    )
+
+
 class LogTable(Table):
     """`[log]`: what is logged, and how. Where to is twistd's `--logfile`."""
 
@@ -337,5 +349,6 @@ class ConfigTables(Table):
     plugins: PluginsTable = Field(default_factory=PluginsTable)
     development: DevelopmentTable = Field(default_factory=DevelopmentTable)
     log: LogTable = Field(default_factory=LogTable)
+    tests: TestsTable = Field(default_factory=TestsTable)
     audit: AuditTable = Field(default_factory=AuditTable)
     control: ControlTable = Field(default_factory=ControlTable)

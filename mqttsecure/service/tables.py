@@ -26,6 +26,7 @@ from mqttsecure.service.schema import (
     LogTable,
     PluginsTable,
     PolicyTable,
+    TestsTable,
 )
 
 __all__ = ["Tables", "read_tables"]
@@ -45,6 +46,7 @@ class Tables:
     plugins: PluginsTable
     development: DevelopmentTable
     log: LogTable
+    tests: TestsTable
     audit: AuditTable
     control: ControlTable
     listener: dict[int, ListenerTable] = field(default_factory=dict)
@@ -71,6 +73,7 @@ def read_tables(document: dict[str, Any], problems: Problems) -> Tables:
         plugins=reader.one("plugins", PluginsTable),
         development=reader.one("development", DevelopmentTable),
         log=reader.one("log", LogTable),
+        tests=reader.one("tests", TestsTable),
         audit=reader.one("audit", AuditTable),
         control=reader.one("control", ControlTable),
     )

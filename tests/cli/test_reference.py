@@ -39,7 +39,7 @@ class ReferenceTests(unittest.SynchronousTestCase):
     def test_every_key_has_its_effect(self) -> None:
         """No row without a text, and each optional key with an example or a default."""
         tables = [schema.ListenerTable, schema.TlsTable, schema.AuthorityTable, schema.PolicyTable, schema.AliasTable]
-        tables += [schema.PluginsTable, schema.DevelopmentTable, schema.LogTable, LimitsTable]
+        tables += [schema.PluginsTable, schema.DevelopmentTable, schema.LogTable, schema.TestsTable, LimitsTable]
         for table in tables:
             for key in describe_keys(table):
                 self.assertTrue(key.description, (table, key))
