@@ -232,10 +232,15 @@ class EavesdropTests(AttackCase):
                     sink.sendall(data)
             except OSError:
                 pass
-            sink.close()
+            for sock in (source, sink):
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it is gone already
 
         other = threading.Thread(target=pump, args=(far, near), daemon=True)
         other.start()
         pump(near, far)
         other.join(5)
         near.close()
+        far.close()

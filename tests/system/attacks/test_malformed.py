@@ -140,9 +140,9 @@ class FrameTests(_Case):
             for packet in _every_packet(version):
                 client = self.login("alice", version=version)
                 client.send(encode_packet(packet, version), encode_packet(Pingreq(), version))
-                packets = client.collect(0.15)
-                answered = any(isinstance(each, Pingresp) for each in packets)
-                self.assertTrue(answered or client.closed, (version, packet))
+                while isinstance(answer := client.receive(), Packet) and not isinstance(answer, Pingresp):
+                    pass
+                answered = answer is not None
                 legal = isinstance(packet, (Publish, Puback, Pubrec, Pubrel, Pubcomp, Subscribe, Unsubscribe, Pingreq))
                 if not legal:
                     self.assertFalse(answered, (version, packet))

@@ -72,20 +72,6 @@ class SlowReaderTests(AttackCase):
         packets = lazy.collect(1.0)
         self.assertLessEqual(len([each for each in packets if isinstance(each, Disconnect)]), 1)
 
-    def test_pings_that_are_never_read(self) -> None:
-        """PINGREQ without end by one who reads no answer: cut, once its answers fill its budget."""
-        lazy = self.login("alice", "ping-flood", buffer=4096)
-        lazy.socket.settimeout(0.5)
-        pings = b"\xc0\x00" * 32_768
-        started = time.monotonic()
-        try:
-            while time.monotonic() - started < 15:
-                lazy.socket.sendall(pings)
-        except OSError:
-            pass
-        self.assertLess(resident_bytes(self.broker.pid), 200 * _MEBIBYTE)
-        self.assert_logged("'ping-flood'", "closed", "0x97")
-
     def test_reader_that_reads_again_goes_on(self) -> None:
         """A reader that was slow for a moment gets what was queued for it, in order."""
         slow = self.login("bob", "slow-1", buffer=4096)
@@ -103,7 +89,7 @@ class SlowReaderTests(AttackCase):
 
 
 class StalledReaderTests(AttackCase):
-    """A reader that takes nothing at all is cut after a while, also if it loses only QoS 0."""
+    """With smaller limits: a reader that takes nothing at all is cut after a while, also if it loses only QoS 0."""
 
     @classmethod
     def configure(cls, directory: Path) -> BrokerFiles:
@@ -115,7 +101,21 @@ class StalledReaderTests(AttackCase):
         lazy.subscribe("lab/flood")
         writer = self.login("alice")
         started = time.monotonic()
-        while "'stalled'" not in self.new_log.partition("closed")[2] and time.monotonic() - started < 8:
+        while "0x97" not in self.new_log and time.monotonic() - started < 8:
             writer.send(*(Publish("lab/flood", bytes(50_000)) for _ in range(20)), Pingreq())
             time.sleep(0.05)
         self.assert_logged("'stalled'", "closed", "0x97")
+
+    def test_pings_that_are_never_read(self) -> None:
+        """PINGREQ without end by one who reads no answer: cut, once its answers fill its budget."""
+        lazy = self.login("alice", "ping-flood", buffer=4096)
+        lazy.socket.settimeout(0.5)
+        pings = b"\xc0\x00" * 32_768
+        started = time.monotonic()
+        try:
+            while time.monotonic() - started < 15:
+                lazy.socket.sendall(pings)
+        except OSError:
+            pass
+        self.assertLess(resident_bytes(self.broker.pid), 200 * _MEBIBYTE)
+        self.assert_logged("'ping-flood'", "closed", "0x97")
