@@ -50,7 +50,7 @@ class Adapter(Protocol):
     """What the driver asks of a connection's protocol."""
 
     @property
-    def facts(self) -> ConnectionFacts | None: ...
+    def facts(self) -> ConnectionFacts: ...
 
     def flush(self) -> None: ...
 
@@ -145,9 +145,8 @@ class CoreDriver:
         """
         self.chain = chain
         self.limits = limits
-        for adapter in self.adapters:
-            if adapter.facts is not None:  # else it is not admitted yet
-                chain.connection_opened(adapter.facts)
+        for adapter in self.adapters:  # not those at the gates, which are not admitted yet
+            chain.connection_opened(adapter.facts)
         for connection in self.core.state.connections:
             if connection.is_connected:
                 chain.connection_authenticated(connection.facts)

@@ -133,11 +133,6 @@ class AcceptGate(Protocol):
         self._request = request
         self._pending: Pending | None = pending
 
-    @property
-    def facts(self) -> None:
-        """None: no policy has been told of the connection yet."""
-        return None
-
     def connectionMade(self) -> None:
         transport: Any = self.transport
         transport.pauseProducing()

@@ -29,6 +29,7 @@ class Recorder:
             make_facts(connection_id=driver.next_connection_id(), accepted_at=driver.clock.seconds())
         )
         self.connection.adapter = self
+        self.facts = self.connection.facts
         self.writes: list[bytes] = []
         self.aborted = 0
         self.on_flush: Any = None
@@ -285,6 +286,53 @@ class TimerTests(DriverCase):
         """No deadline, no call."""
         self.driver.flush()
         self.assertEqual(self.calls(), [])
+
+
+class ChangeOfPolicyTests(DriverCase):
+    """Other policies while connections live."""
+
+    def test_new_policies_hear_of_what_there_is(self) -> None:
+        """Each connection is opened for them once, and its end is told to them; one at the gate is no connection."""
+        listening = Listening(self)
+        far = listening.connected("c")
+        raw = listening.connect()
+        listening.turns()
+        listening.chain.delay(Stage.ACCEPT)
+        listening.connect()
+        listening.turns()
+        old, new = listening.chain, ObservedChain()
+        new.version = 2
+        listening.chain = new
+        self.successResultOf(listening.driver.change_policy(new, 2, Limits(), ["lab"]))
+        self.assertEqual((sorted(new.opened), new.authenticated), ([1, 2], [1]))
+        old.answer(policy_version=1)  # an old verdict: the new policies are asked, and permit
+        listening.turns()
+        self.assertEqual(sorted(new.opened), [1, 2, 3])
+        self.assertEqual(sorted(old.opened), [1, 2])
+        far.close(), raw.close()
+        listening.turns()
+        self.assertEqual((sorted(new.closed), old.closed), ([1, 2], []))
+
+    def test_in_slices(self) -> None:
+        """Judging again lets the reactor do other things meanwhile, and says when all is done."""
+        steps = [0.006] * 5
+
+        def step(now: float) -> bool:
+            self.clock.rightNow += steps.pop()
+            if len(steps) == 3:
+                raise RuntimeError("a bug")
+            return bool(steps)
+
+        self.patch(self.driver.core, "rejudge_step", step)
+        done, too = self.driver.rejudge(), self.driver.rejudge()
+        self.assertEqual(len(steps), 3)
+        self.assertNoResult(done)
+        self.clock.advance(0)
+        self.assertEqual(steps, [])
+        self.assertAlmostEqual(self.successResultOf(done), 0.03)
+        self.assertAlmostEqual(self.successResultOf(too), 0.018)
+        self.assertAlmostEqual(self.driver.longest_slice, 0.012)
+        self.assert_internal_errors(1)
 
 
 class StopTests(DriverCase):

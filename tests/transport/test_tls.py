@@ -512,23 +512,26 @@ class EndTests(TlsCase):
 
     def test_writing_fails(self) -> None:
         """An error of OpenSSL while writing ends the connection like one while reading."""
-        pair = self.pair().shake()
 
         class Broken:
-            def __init__(self, real: SSL.Connection) -> None:
+            def __init__(self, real: SSL.Connection, error: Exception) -> None:
                 self.real = real
+                self.error = error
 
             def send(self, data: bytes) -> int:
-                raise SSL.WantReadError
+                raise self.error
 
             def __getattr__(self, name: str) -> Any:
                 return getattr(self.real, name)
 
-        pair.transport._tlsConnection = Broken(pair.transport._tlsConnection)
-        pair.transport.write(b"x")
-        self.assertEqual(len(pair.recorder.ends), 1)
-        self.assertTrue(pair.tcp.disconnecting)
-        pair.transport.write(b"y")  # goes nowhere, and raises nothing
+        for error, problem in ((SSL.WantReadError(), None), (SSL.Error([("ssl", "", "bad length")]), "bad length")):
+            with self.subTest(error=error):
+                pair = self.pair().shake()
+                pair.transport._tlsConnection = Broken(pair.transport._tlsConnection, error)
+                pair.transport.write(b"x")
+                self.assertEqual([tls_problem(each) for each in pair.recorder.ends], [problem])
+                self.assertTrue(pair.tcp.disconnecting)
+                pair.transport.write(b"y")  # goes nowhere, and raises nothing
 
     def test_problem_in_words(self) -> None:
         """A failure that is none of TLS has no words."""
