@@ -18,7 +18,9 @@ from mqttsecure.core.events import Event
 from mqttsecure.errors import ConfigError
 from mqttsecure.policy.workers import WorkerPool
 from mqttsecure.service.audit import AuditedChain, AuditLog
+from mqttsecure.service.commands import Commands, LastDenials
 from mqttsecure.service.config import BrokerConfig, ListenerConfig
+from mqttsecure.service.control import ControlSocket
 from mqttsecure.service.exit_code import fail_start
 from mqttsecure.service.in_force import InForce, make_ready, restart_needed
 from mqttsecure.service.prepare import prepare
@@ -78,6 +80,8 @@ class BrokerService(Service):
         self._ports: list[tuple[ListenerConfig, Any]] = []
         self._sys_topics: SysTopics | None = None
         self._audit: AuditLog | None = None
+        self._control: ControlSocket | None = None
+        self._denials = LastDenials()
         self._in_force: InForce | None = None
         self.driver: CoreDriver | None = None
 
@@ -133,7 +137,28 @@ class BrokerService(Service):
         self._open_listeners(ready)
         self._sys_topics = SysTopics(self.driver, self._reactor)
         self._sys_topics.start(limits.sys_interval)
+        try:
+            self._open_control(self.driver)
+        except ConfigError as error:
+            self._unbind()
+            fail_start("; ".join(error.problems), self._reactor)
+            return
         self._say_what_is_open(ready)
+
+    def _open_control(self, driver: CoreDriver) -> None:
+        path = self._config.control
+        if path is not None:
+            commands = Commands(driver, self._now_in_force, self.reload, self._denials, self._audit_counts)
+            self._control = ControlSocket(path, commands.table(), self._reactor)
+            self._control.open()
+
+    def _now_in_force(self) -> InForce:
+        if self._in_force is None:
+            raise ConfigError("the broker is not up")
+        return self._in_force
+
+    def _audit_counts(self) -> tuple[int, int] | None:
+        return None if self._audit is None else (self._audit.written, self._audit.lost)
 
     def _open_audit(self) -> AuditLog | None:
         audit = self._config.audit
@@ -166,6 +191,8 @@ class BrokerService(Service):
         report(events)
         if self._audit is not None:
             self._audit.take(events)
+        if self._control is not None:
+            self._denials.take(events, datetime.now(UTC))
 
     def _open_listeners(self, ready: InForce) -> None:
         """Have the listeners serve by ``ready``; one that it does not know refuses everyone."""
@@ -194,15 +221,15 @@ class BrokerService(Service):
         Raises:
             ConfigError: with every problem; what was in force still is.
         """
-        if self.driver is None or self._in_force is None:
+        before, driver = self._now_in_force(), self.driver
+        if driver is None:
             raise ConfigError("the broker is not up")
-        before = self._in_force
         config = prepare(before.config.path, owner=None, tell=lambda line: _log.info("{line}", line=line))
         ready = make_ready(config, clock=self._reactor, workers=self._workers, version=before.version + 1)
         notes = restart_needed(before.config, config)
         self._in_force = ready
         self._open_listeners(ready)
-        judged = self.driver.change_policy(
+        judged = driver.change_policy(
             self._audited(ready),
             ready.version,
             ready.assembly.limits,
@@ -212,9 +239,7 @@ class BrokerService(Service):
         for line in (*notes, *ready.assembly.warnings):
             _log.warn("{line}", line=line)
         _log.info("policy version {version} is in force, from {path}", version=ready.version, path=str(config.path))
-        judged.addCallback(
-            lambda seconds: _log.info("all that lives was judged again within {seconds:.3f} s", seconds=seconds)
-        )
+        judged.addCallback(_tell_judged)
         return Reloaded(ready.version, notes, judged)
 
     def reload_and_tell(self) -> None:
@@ -234,6 +259,8 @@ class BrokerService(Service):
         self._ports = []
         if self._sys_topics is not None:
             self._sys_topics.stop()
+        if self._control is not None:
+            done.append(self._control.close())
         if self.driver is not None:
             done.append(self.driver.close_all(_LAST_WORDS))
         finished = DeferredList([each for each in done if each is not None], consumeErrors=True)
@@ -245,3 +272,8 @@ class BrokerService(Service):
         if self._audit is not None:
             self._audit.close()
         return result
+
+
+def _tell_judged(seconds: float) -> float:
+    _log.info("all that lives was judged again within {seconds:.3f} s", seconds=seconds)
+    return seconds

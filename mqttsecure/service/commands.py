@@ -1,0 +1,245 @@
+# -*- test-case-name: tests.service.test_commands -*-
+"""What an administrator can ask of the running broker, by the words of the control socket."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from cryptography import x509
+from twisted.internet.defer import Deferred
+
+from mqttsecure.core.connection import Connection
+from mqttsecure.core.decisions import ConnectionFacts
+from mqttsecure.core.events import Denied, Event
+from mqttsecure.core.session import Session
+from mqttsecure.errors import ConfigError
+from mqttsecure.service.in_force import InForce
+from mqttsecure.transport.driver import CoreDriver
+from mqttsecure.wire.constants import ReasonCode
+
+__all__ = ["Commands", "LastDenials"]
+
+_MAXIMUM_LISTED: Final = 10_000
+"""Clients in one answer; more are counted."""
+
+_MAXIMUM_REMEMBERED: Final = 4096
+"""Clients whose last denial is remembered; the audit log has the others."""
+
+_VERSIONS: Final = {3: "3.1", 4: "3.1.1", 5: "5.0"}
+
+
+class LastDenials:
+    """The last denial of each Client Identifier, as many as fit."""
+
+    def __init__(self) -> None:
+        self._by_client: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def take(self, events: list[Event], moment: datetime) -> None:
+        """Note the denials among ``events``."""
+        for event in events:
+            if isinstance(event, Denied) and event.request.connection.client_id:
+                request, verdict = event.request, event.verdict
+                client_id = request.connection.client_id
+                self._by_client[client_id] = {
+                    "time": moment.isoformat(timespec="seconds"),
+                    "stage": request.stage.value,
+                    "topic": request.topic,
+                    "decision": verdict.decision_id,
+                    "policy": verdict.policy,
+                    "rule": verdict.rule,
+                    "source": None if verdict.source is None else str(verdict.source),
+                    "text": verdict.text,
+                }
+                self._by_client.move_to_end(client_id)
+                if len(self._by_client) > _MAXIMUM_REMEMBERED:
+                    self._by_client.popitem(last=False)
+
+    def of(self, client_id: str) -> dict[str, Any] | None:
+        """The last one of a client."""
+        return self._by_client.get(client_id)
+
+
+class Commands:
+    """The commands. Each takes the request as it came; what is wrong with it is a ConfigError.
+
+    Args:
+        driver: of the running broker.
+        in_force: gives what is in force now.
+        reload: puts the configuration in force again.
+        denials: what is remembered of each client.
+        audit_counts: records written and lost, where there is an audit log.
+    """
+
+    def __init__(
+        self,
+        driver: CoreDriver,
+        in_force: Callable[[], InForce],
+        reload: Callable[[], Any],
+        denials: LastDenials,
+        audit_counts: Callable[[], tuple[int, int] | None],
+    ) -> None:
+        self._driver = driver
+        self._in_force = in_force
+        self._reload = reload
+        self._denials = denials
+        self._audit_counts = audit_counts
+        self._started = driver.clock.seconds()
+
+    def table(self) -> Mapping[str, Callable[[dict[str, Any]], Any]]:
+        """The commands by name."""
+        return {
+            "status": self.status,
+            "reload": self.reload,
+            "clients": self.clients,
+            "client": self.client,
+            "disconnect": self.disconnect,
+        }
+
+    def status(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Whether it serves, by what, and all counters."""
+        ready = self._in_force()
+        core = self._driver.core
+        state = core.state
+        chain = ready.assembly.chain.counters
+        audit = self._audit_counts()
+        gauges = {
+            "uptime_seconds": round(self._driver.clock.seconds() - self._started, 3),
+            "connections": len(state.connections),
+            "sessions": len(state.sessions),
+            "subscriptions": state.tree.count,
+            "retained_messages": state.retained.count,
+            "retained_bytes": state.retained.octets,
+            "queued_bytes": state.queued_octets,
+            "last_rejudging_seconds": round(self._driver.last_rejudging, 6),
+            "longest_rejudging_slice_seconds": round(self._driver.longest_slice, 6),
+        }
+        counters = {name: getattr(core.counters, name) for name in core.counters.__slots__}
+        counters["policy_decisions"] = chain.decisions
+        counters["policy_indeterminate"] = chain.indeterminate
+        counters["policy_timeouts"] = chain.timeouts
+        if audit is not None:
+            counters["audit_written"], counters["audit_lost"] = audit
+        return {
+            "ready": not self._driver.is_stopping,
+            "pid": os.getpid(),
+            "config": str(ready.config.path),
+            "policy_version": ready.version,
+            "listeners": [listener.name for listener in ready.config.listeners],
+            "gauges": gauges,
+            "counters": counters,
+        }
+
+    def reload(self, request: dict[str, Any]) -> Deferred[dict[str, Any]]:
+        """Reload, and answer when all that lives has been judged again."""
+        reloaded = self._reload()
+        answer: Deferred[dict[str, Any]] = Deferred()
+        reloaded.judged.addCallback(
+            lambda seconds: answer.callback(
+                {"policy_version": reloaded.version, "notes": reloaded.notes, "rejudged_seconds": seconds}
+            )
+        )
+        return answer
+
+    def clients(self, request: dict[str, Any]) -> dict[str, Any]:
+        """All sessions, connected or not; with ``match`` those whose identifier, principal or address contains it."""
+        match = request.get("match") or ""
+        if not isinstance(match, str):
+            raise ConfigError("`match` is a string")
+        found = [
+            row
+            for session in self._driver.core.state.sessions.values()
+            if match in (row := _row(session))["client_id"] or match in row["principal"] or match in row["peer"]
+        ]
+        return {"total": len(found), "clients": found[:_MAXIMUM_LISTED]}
+
+    def client(self, request: dict[str, Any]) -> dict[str, Any]:
+        """All about one client."""
+        session = self._session(request)
+        connection = session.connection
+        details = _row(session)
+        details |= {
+            "groups": sorted(session.facts.groups),
+            "attributes": {name: str(value) for name, value in session.facts.attributes.items()},
+            "evidence": [
+                {"policy": each.policy, "seconds_left": self._seconds_left(each.valid_until)}
+                for each in session.facts.evidence
+            ],
+            "certificate_days_left": _days_left(session.facts),
+            "tls": None if session.facts.tls is None else f"{session.facts.tls.version} {session.facts.tls.cipher}",
+            "session_expiry_seconds": session.expiry,
+            "keep_alive_seconds": session.facts.keep_alive,
+            "subscriptions": [
+                {"filter": each.topic_filter, "qos": each.qos, "identifier": each.identifier or None}
+                for each in session.subscriptions.values()
+            ],
+            "grants": self._grants(session.facts),
+            "inflight": len(session.inflight),
+            "queued_messages": len(session.queue or ()),
+            "queued_bytes": session.queue_octets,
+            "outbox_bytes": 0 if connection is None else connection.outbox_bytes,
+            "last_denial": self._denials.of(session.client_id),
+        }
+        return details
+
+    def disconnect(self, request: dict[str, Any]) -> dict[str, Any]:
+        """End a client's connection with 0x98; its session stays."""
+        session = self._session(request)
+        connection: Connection | None = session.connection
+        if connection is None:
+            raise ConfigError(f"{session.client_id!r} is not connected")
+        self._driver.end(connection, ReasonCode.ADMINISTRATIVE_ACTION, "by an administrator")
+        return {"client_id": session.client_id}
+
+    def _session(self, request: dict[str, Any]) -> Session:
+        name = request.get("client_id")
+        session = self._driver.core.state.sessions.get(name) if isinstance(name, str) else None
+        if session is None:
+            raise ConfigError(f"there is no client {name!r}; `mqttsecure clients list` shows those there are")
+        return session
+
+    def _seconds_left(self, valid_until: float | None) -> float | None:
+        return None if valid_until is None else round(valid_until - self._driver.clock.seconds(), 1)
+
+    def _grants(self, facts: ConnectionFacts) -> list[str]:
+        """What the topic policies of its listener grant and deny the client, as rules."""
+        found: list[str] = []
+        for binding in self._in_force().assembly.chain.bindings:
+            rules = getattr(binding.policy, "rules", ())
+            if facts.listener in binding.on and facts.principal is not None:
+                found += [f"{binding.id}: {rule.text}" for rule in rules if _concerns(rule, facts)]
+        return found
+
+
+def _concerns(rule: Any, facts: ConnectionFacts) -> bool:
+    who = rule.who
+    if facts.principal is None or not rule.concerns(facts.principal):
+        return False
+    if who.kind == "group":
+        return who.name in facts.groups
+    return bool(who.kind == "everyone" or who.name == facts.principal.name)
+
+
+def _row(session: Session) -> dict[str, Any]:
+    facts = session.facts
+    return {
+        "client_id": session.client_id,
+        "principal": str(session.owner),
+        "connected": session.connection is not None,
+        "peer": str(facts.peer),
+        "listener": facts.listener,
+        "version": _VERSIONS.get(facts.protocol_version, "?"),
+    }
+
+
+def _days_left(facts: ConnectionFacts) -> float | None:
+    if facts.tls is None or facts.tls.peer_certificate is None:
+        return None
+    try:
+        end = x509.load_der_x509_certificate(facts.tls.peer_certificate).not_valid_after_utc
+    except ValueError:
+        return None
+    return round((end - datetime.now(UTC)).total_seconds() / 86_400, 1)
