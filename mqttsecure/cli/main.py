@@ -10,6 +10,7 @@ import click
 from mqttsecure.cli.check import check
 from mqttsecure.cli.passwd import passwd
 from mqttsecure.cli.policies import policies
+from mqttsecure.cli.policy import policy
 
 __all__ = ["main"]
 
@@ -34,15 +35,18 @@ def main() -> None:
       mqttsecure check etc/broker.toml                 look for mistakes without starting
       mqttsecure passwd certs/users bob                add a user, or change a password
       mqttsecure policies                              list the policies that can be used
+      mqttsecure policy nft etc/broker.toml            the same addresses and limits, as a firewall of the kernel
 
     \b
     Exit codes of all commands:
       0  done, nothing wrong
       1  problems were found, and told on stderr
       2  the command line makes no sense
+      3 and above: see the command's own --help
     """
 
 
 main.add_command(check)
 main.add_command(passwd)
 main.add_command(policies)
+main.add_command(policy)
