@@ -11,6 +11,7 @@ from mqttsecure.cli.check import check
 from mqttsecure.cli.passwd import passwd
 from mqttsecure.cli.policies import policies
 from mqttsecure.cli.policy import policy
+from mqttsecure.cli.running import clients, reload, status
 
 __all__ = ["main"]
 
@@ -37,6 +38,10 @@ def main() -> None:
       mqttsecure policies                              list the policies that can be used
       mqttsecure policy nft etc/broker.toml            the same addresses and limits, as a firewall of the kernel
 
+      mqttsecure status --config etc/broker.toml       how the running broker is
+      mqttsecure reload --config etc/broker.toml       put a changed configuration in force, all of it or nothing
+      mqttsecure clients list --config etc/broker.toml who is connected
+
     \b
     Exit codes of all commands:
       0  done, nothing wrong
@@ -50,3 +55,6 @@ main.add_command(check)
 main.add_command(passwd)
 main.add_command(policies)
 main.add_command(policy)
+main.add_command(status)
+main.add_command(reload)
+main.add_command(clients)
