@@ -54,7 +54,7 @@ class TwoHosts:
     """
 
     def __init__(self, ranges: Sequence[str]) -> None:
-        self._ip = _require("ip")
+        self.ip = _require("ip")
         self._nft = _require("nft")
         self.server = f"mqttsecure-{os.getpid()}-s"
         self.client = f"mqttsecure-{os.getpid()}-c"
@@ -68,7 +68,7 @@ class TwoHosts:
 
     def _make(self, ranges: Sequence[str]) -> None:
         for name in (self.server, self.client):
-            done = subprocess.run([self._ip, "netns", "add", name], capture_output=True, text=True)
+            done = subprocess.run([self.ip, "netns", "add", name], capture_output=True, text=True)
             if done.returncode:
                 _give_up(f"network namespaces cannot be made here ({done.stderr.strip()}); run the tests as root")
             self._made.append(name)
@@ -79,19 +79,25 @@ class TwoHosts:
             in_it = ("ip", "-n", name)
             self.run(*in_it, "link", "set", "lo", "up")
             self.run(*in_it, "addr", "add", f"10.77.0.{last}/24", "dev", "eth0")
-            # Without nodad the address could not be bound for a second.
-            self.run(*in_it, "addr", "add", f"fd77::{last}/64", "dev", "eth0", "nodad")
+            # Else IPv6 would wait a second or two for somebody to claim its addresses, and neighbours with it.
+            dad = "/proc/sys/net/ipv6/conf/eth0/accept_dad"
+            self.run("ip", "netns", "exec", name, "sh", "-c", f"echo 0 > {dad}")
+            self.run(*in_it, "addr", "add", f"fd77::{last}/64", "dev", "eth0")
             self.run(*in_it, "link", "set", "eth0", "up")
         for each in ranges:
             gateway = "fd77::20" if ":" in each else "10.77.0.20"
             self.run("ip", "-n", self.server, "route", "add", each, "via", gateway)
             self.run("ip", "-n", self.client, "route", "add", "local", each, "dev", "lo")
+        try:
+            self.on_server("nft", "list", "ruleset")
+        except AssertionError as error:
+            _give_up(f"this kernel has no nftables ({error})")
 
     def remove(self) -> None:
         """Close all sockets and take the hosts away, the cable with them."""
         self.close_sockets()
         for name in self._made:
-            subprocess.run([self._ip, "netns", "del", name], check=True, capture_output=True)
+            subprocess.run([self.ip, "netns", "del", name], check=True, capture_output=True)
         self._made = []
 
     def close_sockets(self) -> None:
@@ -101,7 +107,7 @@ class TwoHosts:
 
     def run(self, program: str, *arguments: str, text: str | None = None) -> str:
         """Run ip or nft, and give what it prints."""
-        path = self._nft if program == "nft" else self._ip
+        path = self._nft if program == "nft" else self.ip
         done = subprocess.run([path, *arguments], input=text, capture_output=True, text=True, timeout=_COMMAND_PATIENCE)
         if done.returncode:
             raise AssertionError(f"{program} {' '.join(arguments)}: {done.stderr}{text or ''}")
@@ -109,11 +115,12 @@ class TwoHosts:
 
     def on_server(self, *arguments: str, text: str | None = None) -> str:
         """Run a program on the broker's host."""
-        return self.run("ip", "netns", "exec", self.server, *arguments, text=text)
+        program = self._nft if arguments[0] == "nft" else arguments[0]
+        return self.run("ip", "netns", "exec", self.server, program, *arguments[1:], text=text)
 
     def load(self, ruleset: str) -> None:
         """Load a ruleset for nft on the broker's host."""
-        self.on_server(self._nft, "-f", "-", text=ruleset)
+        self.on_server("nft", "-f", "-", text=ruleset)
 
     # Sockets
 

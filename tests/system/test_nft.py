@@ -97,9 +97,15 @@ class NftCase(SynchronousTestCase):
         ]
         self.assertEqual(self.hosts.outcomes(first, 2.0), [CONNECTED, CONNECTED])
 
-    def load(self, limits: str, *arguments: str) -> PolicyChain:
-        """Compile, load it on the broker's host, and give the broker's own chain."""
-        self.config.write_text(f"{LISTENERS}{ADDRESSES}{LIMITS}{limits}{REST}")
+    def load(self, options: str, *arguments: str, limits: str = "") -> PolicyChain:
+        """Compile, load it on the broker's host, and give the broker's own chain.
+
+        Args:
+            options: of the ``connection-limit``.
+            arguments: of the command.
+            limits: a table for the end of the configuration.
+        """
+        self.config.write_text(f"{LISTENERS}{ADDRESSES}{LIMITS}{options}{REST}{limits}")
         output = self.directory / "broker.nft"
         result = CliRunner().invoke(main, ["policy", "nft", str(self.config), "-o", str(output), *arguments])
         self.assertEqual(result.exit_code, WIDER, result.output)
@@ -238,6 +244,13 @@ class LimitTests(NftCase):
         same = [Attempt(f"2001:db8::{last}:1", BROKER[1], 1883) for last in range(1, 8)]
         self.assertEqual(self.connect(*same), [CONNECTED] * 5 + [SILENCE] * 2)
 
+    def test_a_full_set_locks_nobody_out(self) -> None:
+        """Newcomers come through to the broker, which counts for itself; who is in the set is still refused."""
+        self.load("per_address = 1\n", limits="[limits]\nmaximum_connections = 2\n")
+        first, second, newcomer = (Attempt(f"10.200.{number}.1", BROKER[0], 1883) for number in (10, 11, 12))
+        self.assertEqual(self.connect(first, second), [CONNECTED] * 2)
+        self.assertEqual(self.connect(newcomer, newcomer, first), [CONNECTED, CONNECTED, SILENCE])
+
     def test_loopback_is_not_counted(self) -> None:
         """The addresses are judged there too; the numbers are left to the broker."""
         self.load("per_address = 2\n")
@@ -264,9 +277,9 @@ class DiffTests(NftCase):
 
     def test_before_and_after_loading_and_after_a_change_by_hand(self) -> None:
         """Nothing there: 1. Loaded: 0, also once it has counted. Changed: 1, with what was changed."""
-        limits = "overrides = [{ prefix = '10.200.0.0/24', rate = '1/minute', burst = 2 }]\n"
+        limit = "overrides = [{ prefix = '10.200.0.0/24', rate = '1/minute', burst = 2 }]\n"
         for options in ((), ("--lock", "--reject")):
-            chain = self.load(limits, *options)
+            chain = self.load(limit, *options)
             self.assertTrue(_permits(chain, "both", "10.200.0.1"))
             self.connect(*[Attempt("10.200.0.1", BROKER[0], 1883)] * 4, Attempt("192.0.2.40", BROKER[0], 1883))
             done = self.diff(*options)
