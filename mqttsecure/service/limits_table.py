@@ -19,7 +19,9 @@ from mqttsecure.service.quantities import format_duration, format_size, parse_du
 __all__ = ["LimitsTable", "limits_of"]
 
 _SIZES: Final = frozenset(
-    field.name for field in dataclasses.fields(Limits) if field.name.endswith(("_bytes", "_packet_size"))
+    field.name
+    for field in dataclasses.fields(Limits)
+    if field.name.endswith(("_bytes", "_bytes_total", "_packet_size"))
 )
 _DURATIONS: Final = frozenset(
     field.name

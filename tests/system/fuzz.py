@@ -38,7 +38,7 @@ _LIMITS: Final = """\
 maximum_retained_messages = 200
 maximum_sessions = 500
 maximum_session_expiry = "5s"
-maximum_queued_bytes_total = 2097152
+maximum_queued_bytes_total = "2MiB"
 connect_timeout = "2s"
 close_linger = "1s"
 sys_interval = "1s"
@@ -86,8 +86,11 @@ _BEAT: Final = 0.1
 _PATIENCE: Final = 3.0
 """Seconds that a canary's message may take: longer than two busy cores ever let it wait, shorter than a hang."""
 
-_GROWTH: Final = 24 * 2**20
+_GROWTH: Final = 16 * 2**20
 """Bytes that a broker may grow after its warm-up: what its allocator keeps of the largest packets in the air."""
+
+_GUESSES: Final = 12
+"""Wrong passwords at once before the start: each thread that hashes keeps the 19 MiB of its first hash."""
 
 _FAULT: Final = re.compile(r"^.*(?:Traceback|internal error|Unhandled| critical ).*$", re.MULTILINE)
 
@@ -245,7 +248,16 @@ class Target:
         self.broker = BrokerProcess(files.config, directory).start(2)
         self.canary = Canary(self)
         self.canary.start()
+        self._guess()
         self.warm = 0
+
+    def _guess(self) -> None:
+        clients = [self.client("127.0.0.97") for _ in range(_GUESSES)]
+        for client in clients:
+            client.send(Connect(MQTT_5_0, "guess", username="alice", password=b"guess"))
+        for client in clients:
+            client.collect(_PATIENCE)
+            client.close()
 
     def client(self, source: str) -> AttackClient:
         return AttackClient(self.broker.ports["tls"], context=self.context, source=source)
