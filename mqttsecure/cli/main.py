@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from mqttsecure.cli.check import check
+from mqttsecure.cli.explain import explain
 from mqttsecure.cli.passwd import passwd
 from mqttsecure.cli.policies import policies
 from mqttsecure.cli.policy import policy
@@ -36,6 +37,9 @@ def main() -> None:
       mqttsecure check etc/broker.toml                 look for mistakes without starting
       mqttsecure passwd certs/users bob                add a user, or change a password
       mqttsecure policies                              list the policies that can be used
+      mqttsecure explain -c etc/broker.toml --user alice publish lab/1
+                                                       what the chain says to that, and why
+      mqttsecure policy test -c etc/broker.toml        does the chain answer as its tests expect
       mqttsecure policy nft etc/broker.toml            the same addresses and limits, as a firewall of the kernel
 
       mqttsecure status --config etc/broker.toml       how the running broker is
@@ -52,6 +56,7 @@ def main() -> None:
 
 
 main.add_command(check)
+main.add_command(explain)
 main.add_command(passwd)
 main.add_command(policies)
 main.add_command(policy)

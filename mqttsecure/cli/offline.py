@@ -28,4 +28,6 @@ def assemble(file: Path) -> Assembly:
         ConfigError: with every problem of it.
     """
     config, problems = read_config(file)
-    return check(dataclasses.replace(config, tests_required=False), problems)
+    assembly = check(dataclasses.replace(config, tests_required=False), problems)
+    # For a check, files that development is still to make were made elsewhere; what is told names their own place.
+    return dataclasses.replace(assembly, config=config)

@@ -107,9 +107,7 @@ def _outcome_lines(trial: Trial) -> list[Text]:
         return [Text(words, style)]
     if trial.outcome is Outcome.PROVIDED:
         lines = [Text(f"{words}:", style)]
-        return lines + [
-            Text(f"  {policy} sees it so, at {stage.value}") for stage, policy in trial.conditions
-        ]
+        return lines + [Text(f"  {policy} sees it so, at {stage.value}") for stage, policy in trial.conditions]
     last = trial.last
     verdict = last.verdict
     by = f"by {last.decider}" if last.decider else "by default"
