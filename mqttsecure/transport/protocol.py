@@ -43,6 +43,8 @@ class MqttProtocol(Protocol):
         on_lost: Callable[[ConnectionFacts], None],
     ) -> None:
         self._driver = driver
+        self._counters = driver.core.counters
+        self._held = 0
         self._on_made = on_made
         self._on_lost = on_lost
         self._facts = facts
@@ -153,8 +155,19 @@ class MqttProtocol(Protocol):
         connection = self._connection
         if connection is None:
             return
-        if connection.outbox and (connection.writable or connection.closing):
-            self._write(connection)
+        outbox = connection.outbox
+        if outbox and (connection.writable or connection.closing):
+            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+            size = len(data)
+            connection.outbox = []
+            connection.outbox_bytes = 0
+            if size <= _WRITE_SIZE:
+                self._send(data)
+            else:
+                size = self._write_in_parts(connection, data)
+            self._counters.bytes_sent += size
+            if self._sender.is_blocked:
+                self._count_held(connection)
         if connection.closing:
             self._close(connection)
             return
@@ -169,18 +182,11 @@ class MqttProtocol(Protocol):
             if connection.replays is not None or (session is not None and session.queue is not None):
                 self._driver.core.drained(connection, self._driver.clock.seconds())
 
-    def _write(self, connection: Connection) -> None:
-        outbox = connection.outbox
-        size = connection.outbox_bytes
-        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
-        connection.outbox = []
-        connection.outbox_bytes = 0
-        if size <= _WRITE_SIZE:
-            self._send(data)
-        else:
-            size = self._write_in_parts(connection, data)
-        self._driver.core.counters.bytes_sent += size
-        connection.writable = not self._sender.is_blocked
+    def _count_held(self, connection: Connection) -> None:
+        """What the transport holds, TLS's overhead included, counts as part of the outbox until it is sent."""
+        connection.writable = False
+        self._held = self._sender.held
+        connection.outbox_bytes += self._held
 
     def _write_in_parts(self, connection: Connection, data: bytes) -> int:
         """Write as long as the socket takes it, and put the rest back; how much was written."""
@@ -199,6 +205,8 @@ class MqttProtocol(Protocol):
         if connection is not None:
             connection.writable = True
             connection.full_since = 0.0
+            connection.outbox_bytes = max(0, connection.outbox_bytes - self._held)
+            self._held = 0
             self._driver.core.state.touch(connection)
             self._driver.schedule_flush()
 

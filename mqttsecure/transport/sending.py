@@ -22,20 +22,22 @@ __all__ = ["Sender"]
 class Sender:
     """Everything that is sent on one transport goes through its sender, so that bytes stay in order.
 
-    ``is_blocked`` is true while the transport holds bytes; ``on_drained`` is called when it holds none any more. As
-    its pull producer the sender hears of that. A transport that is no socket (a test's) takes all at once.
+    ``is_blocked`` is true while the transport holds bytes, ``held`` says how many at most; ``on_drained`` is called
+    when it holds none any more. As its pull producer the sender hears of that. A transport that is no socket (a test's)
+    takes all at once.
 
     Args:
         transport: the TCP transport.
         on_drained: see above.
     """
 
-    __slots__ = ("_on_drained", "_send", "_transport", "is_blocked")
+    __slots__ = ("_on_drained", "_send", "_transport", "held", "is_blocked")
 
     def __init__(self, transport: Any, on_drained: Callable[[], None]) -> None:
         self._transport = transport
         self._on_drained = on_drained
         self.is_blocked = False
+        self.held = 0
         self._send: Callable[[bytes], int] | None = None
         if isinstance(transport, Connection):
             self._send = transport.getHandle().send
@@ -43,7 +45,11 @@ class Sender:
 
     def send(self, data: bytes) -> None:
         """Send ``data`` behind all that was sent before."""
-        if self._send is None or self.is_blocked or not self._transport.connected:
+        if self._send is None:
+            self._transport.write(data)
+            return
+        if self.is_blocked:
+            self.held += len(data)
             self._transport.write(data)
             return
         try:
@@ -52,6 +58,7 @@ class Sender:
             sent = 0  # full; or broken, which the reactor finds out again and handles in its own way
         if sent < len(data):
             self.is_blocked = True
+            self.held = len(data) - sent
             self._transport.write(data[sent:])
 
     def finish(self) -> None:
@@ -71,6 +78,7 @@ class Sender:
             self._transport.unregisterProducer()  # else it would wait for more in place of closing
         elif self.is_blocked:
             self.is_blocked = False
+            self.held = 0
             self._on_drained()
 
     def stopProducing(self) -> None:

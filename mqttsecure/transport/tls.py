@@ -221,10 +221,12 @@ class TlsTransport(TLSMemoryBIOProtocol):
             _Tls.write(self, data)
             return
         try:
-            sent = self._tlsConnection.send(data)  # into memory, one record a call
-            while sent < len(data):
-                sent += self._tlsConnection.send(data[sent : sent + _RECORD_SIZE])
-            encrypted = self._tlsConnection.bio_read(len(data) + len(data) // 64 + _SPARE)
+            connection = self._tlsConnection
+            size = len(data)
+            sent = connection.send(data)  # into memory, one record a call
+            while sent < size:
+                sent += connection.send(data[sent : sent + _RECORD_SIZE])
+            encrypted = connection.bio_read(size + size // 64 + _SPARE)
         except SSL.WantReadError:
             # The peer has sent half a KeyUpdate. Waiting for the rest would let it grow what waits here without bound.
             self._tlsShutdownFinished(None)

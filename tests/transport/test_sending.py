@@ -95,6 +95,18 @@ class SenderTests(unittest.SynchronousTestCase):
         self.assertFalse(self.sender.is_blocked)
         self.assertEqual(self.drained, 0)
 
+    def test_what_is_held_is_counted(self) -> None:
+        """What waits in the transport is known to the byte, so that it can count against a budget."""
+        data = self.fill()
+        received = len(self.read())
+        self.assertEqual(self.sender.held, len(data) - received)
+        self.sender.send(b"later")
+        self.assertEqual(self.sender.held, len(data) - received + 5)
+        for _ in range(2000):
+            self.reactor.turn()
+            self.read()
+        self.assertEqual((self.sender.held, self.sender.is_blocked), (0, False))
+
     def test_order_behind_what_waits(self) -> None:
         """Later bytes never overtake those that the socket did not take."""
         data = self.fill()
