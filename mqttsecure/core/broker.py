@@ -22,9 +22,11 @@ from mqttsecure.core.limits import Limits
 from mqttsecure.core.model import Message
 from mqttsecure.core.publishing import Publishing
 from mqttsecure.core.rejudging import Rejudging
+from mqttsecure.core.routing import Routing
 from mqttsecure.core.sessions import Sessions
 from mqttsecure.core.state import BrokerState, Counters
 from mqttsecure.core.subscribing import Subscribing
+from mqttsecure.core.throttling import Throttling
 from mqttsecure.core.will import Wills
 from mqttsecure.errors import ProtocolError
 from mqttsecure.wire.constants import ReasonCode
@@ -59,7 +61,9 @@ class BrokerCore:
         state.acknowledge_denied = frozenset(acknowledge_denied)
         state.reason_strings = frozenset(reason_strings)
         self._deliveries = Deliveries(state)
-        self._publishing = Publishing(state, self._deliveries)
+        routing = Routing(state, self._deliveries)
+        throttling = Throttling(state)
+        self._publishing = Publishing(state, self._deliveries, routing, throttling)
         self._wills = Wills(state, self._publishing)
         self._sessions = Sessions(state, self._deliveries, self._wills)
         self._connecting = Connecting(state, self._sessions)
@@ -76,7 +80,9 @@ class BrokerCore:
         self.handle_pubrec = acknowledging.handle_pubrec
         self.handle_pubrel = acknowledging.handle_pubrel
         self.handle_pubcomp = acknowledging.handle_pubcomp
-        self._inbound = Inbound(state, self._publishing, self._deliveries, self, self._connecting.refuse_undecodable)
+        self._inbound = Inbound(
+            state, self._publishing, routing, throttling, self._deliveries, self, self._connecting.refuse_undecodable
+        )
 
     # -- what the adapter calls ----------------------------------------------------------------------------------
 

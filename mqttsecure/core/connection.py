@@ -16,7 +16,7 @@ from mqttsecure.wire.constants import PacketType
 
 if TYPE_CHECKING:
     from mqttsecure.core.model import Envelope
-    from mqttsecure.core.publishing import Route
+    from mqttsecure.core.routing import Route
     from mqttsecure.core.session import Session
     from mqttsecure.core.subscriptions import Subscription
     from mqttsecure.core.timers import Deadline

@@ -14,8 +14,10 @@ from mqttsecure.core.connection import HANDLERS, Connection, State
 from mqttsecure.core.decisions import Effect
 from mqttsecure.core.delivery import Deliveries
 from mqttsecure.core.model import Message
-from mqttsecure.core.publishing import Publishing, Route
+from mqttsecure.core.publishing import Publishing
+from mqttsecure.core.routing import Route, Routing
 from mqttsecure.core.state import BrokerState
+from mqttsecure.core.throttling import Throttling
 from mqttsecure.errors import MalformedPacket, MqttError, PacketTooLarge, ProtocolError
 from mqttsecure.wire.constants import MQTT_5_0, PacketType, ReasonCode
 from mqttsecure.wire.decoder import decode_packet
@@ -43,12 +45,16 @@ class Inbound:
         self,
         state: BrokerState,
         publishing: Publishing,
+        routing: Routing,
+        throttling: Throttling,
         deliveries: Deliveries,
         broker: object,
         refuse_connect: Callable[[Connection, bytes, MqttError, float], None],
     ) -> None:
         self._state = state
         self._publishing = publishing
+        self._routing = routing
+        self._throttling = throttling
         self._deliveries = deliveries
         self._refuse_connect = refuse_connect
         self._handlers: dict[tuple[State, int], Callable[[Connection, Any, float], None]] = {
@@ -274,7 +280,7 @@ class Inbound:
                 self._state.counters.publishes_denied += count - 1  # and one more by the refusal itself
                 self._publishing.refuse_unacknowledged(connection, decision, now)
                 return False
-            self._publishing.oblige(connection, decision.obligations, now)
+            self._throttling.oblige(connection, decision.obligations, now)
         return True
 
     def _publish_acknowledged(
@@ -295,7 +301,7 @@ class Inbound:
         payload = data[payload_start:end]
         publishing = self._publishing
         if route.meters:
-            refusal = publishing.spend(connection, route.meters, len(payload), now)
+            refusal = self._throttling.spend(connection, route.meters, len(payload), now)
             if refusal is not None:
                 publishing.refuse_acknowledged(connection, refusal, int.from_bytes(packet_id, "big"), now)
                 return True
@@ -303,7 +309,7 @@ class Inbound:
         message = Message(
             route.topic, payload, 1, False, publishing.envelope(connection), None, None, data[topic_start:topic_end]
         )
-        publishing.follow(route, message, connection.five, now)
+        self._routing.follow(route, message, connection.five, now)
         answer = _PUBACK_OK + packet_id
         if connection.five and not route.matched:
             answer = _PUBACK_NO_SUBSCRIBERS + packet_id + b"\x10"

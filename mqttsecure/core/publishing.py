@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.core.test_publishing -*-
 """The one publish path: whatever is written passes :class:`Publishing`, and so the PUBLISH stage.
 
-On the path of each message. A :class:`Route` remembers, for one connection, Topic Name, QoS and RETAIN, what the
-chain said and who receives; a message whose route still holds costs no question and no search.
+On the path of each message; one whose route (:mod:`mqttsecure.core.routing`) still holds costs no question and no
+search.
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from mqttsecure.core.decisions import (
     Decision,
     Disconnect,
     Effect,
-    Meter,
     Obligation,
     Request,
     Stage,
-    Throttle,
     Verdict,
     Writer,
 )
@@ -26,77 +24,31 @@ from mqttsecure.core.delivery import Deliveries, Target
 from mqttsecure.core.events import Denied
 from mqttsecure.core.model import Envelope, Message, forwarded_properties
 from mqttsecure.core.reasons import refusal_code
+from mqttsecure.core.routing import Route, Routing
 from mqttsecure.core.session import Session
 from mqttsecure.core.state import BrokerState
 from mqttsecure.core.subscriptions import SharedGroup
+from mqttsecure.core.throttling import Throttling
 from mqttsecure.core.timers import Deadline
 from mqttsecure.core.verdict_cache import cache_weight
 from mqttsecure.errors import ProtocolError, ReceiveMaximumExceeded, TopicAliasInvalid, TopicNameInvalid
 from mqttsecure.wire.constants import PacketType, ReasonCode
-from mqttsecure.wire.encoder import encode_string
 from mqttsecure.wire.packets import Properties, Puback, Publish, Pubrec, Will
 
-__all__ = ["Publishing", "Route"]
-
-_FOREVER: Final = float("inf")
+__all__ = ["Publishing"]
 
 _REFUSED: Final = ""
 """In place of the Topic Name of a Topic Alias whose message was refused: it is not kept, and its use is an error."""
 
 
-class Route:
-    """What is known ahead of a message: the PUBLISH verdict, and its receivers sorted by how they are served.
-
-    ``same`` take the publisher's bytes as they are (QoS 0, same packet format), ``cross`` take QoS 0 in the other
-    packet format, ``acknowledged`` are online and take QoS 1 or 2, ``rest`` needs a look at each message, ``groups``
-    are shared subscriptions. The receivers hold while ``stamp`` is the tree's.
-    """
-
-    __slots__ = (
-        "acknowledged",
-        "batchable",
-        "cross",
-        "groups",
-        "matched",
-        "meters",
-        "policy_version",
-        "qos",
-        "request",
-        "rest",
-        "retain",
-        "same",
-        "smallest_maximum",
-        "stamp",
-        "topic",
-        "valid_until",
-        "verdict",
-    )
-
-    def __init__(self, topic: str, qos: int, retain: bool, verdict: Verdict) -> None:
-        self.topic = topic
-        self.qos = qos
-        self.retain = retain
-        self.verdict = verdict
-        self.policy_version = verdict.policy_version
-        self.valid_until = _FOREVER if verdict.valid_until is None else verdict.valid_until
-        self.meters: tuple[Meter, ...] = verdict.meters
-        self.batchable = all(meter.batchable for meter in verdict.meters)
-        self.stamp = -1
-        self.same: list[Connection] = []
-        self.cross: list[Connection] = []
-        self.acknowledged: list[Target] = []
-        self.rest: list[Target] = []
-        self.groups: list[SharedGroup] = []
-        self.smallest_maximum = 0
-        self.matched = False
-
-
 class Publishing:
     """Judges what clients and the broker write, and hands it to the delivery path."""
 
-    def __init__(self, state: BrokerState, deliveries: Deliveries) -> None:
+    def __init__(self, state: BrokerState, deliveries: Deliveries, routing: Routing, throttling: Throttling) -> None:
         self._state = state
         self._deliveries = deliveries
+        self._routing = routing
+        self._throttling = throttling
         self._expiries: dict[str, Deadline] = {}
 
     # -- PUBLISH from a client -----------------------------------------------------------------------------------
@@ -226,24 +178,14 @@ class Publishing:
     def _decided(
         self, connection: Connection, packet: Publish, verdict: Verdict, route: Route | None, now: float
     ) -> None:
-        refusal = self.spend(connection, verdict.meters, len(packet.payload), now)
-        self.oblige(connection, verdict.obligations, now)
+        refusal = self._throttling.spend(connection, verdict.meters, len(packet.payload), now)
+        self._throttling.oblige(connection, verdict.obligations, now)
         if refusal is not None:
             self.refuse(connection, packet, refusal.reason_code, refusal.obligations, now)
         elif verdict.effect is not Effect.PERMIT:
             self.refuse(connection, packet, verdict.reason_code, verdict.obligations, now, verdict.decision_id)
         else:
             self._accept(connection, packet, route, now)
-
-    def spend(self, connection: Connection, meters: tuple[Meter, ...], octets: int, now: float) -> Decision | None:
-        """Count one message on ``meters``; the Decision that refuses it, if any."""
-        for meter in meters:
-            decision = meter.spend(1, octets, now)
-            if decision is not None:
-                if decision.effect is Effect.DENY:
-                    return decision
-                self.oblige(connection, decision.obligations, now)
-        return None
 
     @staticmethod
     def spend_for_will(verdict: Verdict, will: Will, now: float) -> bool:
@@ -253,37 +195,6 @@ class Publishing:
             if decision is not None and decision.effect is Effect.DENY:
                 return False
         return True
-
-    def oblige(self, connection: Connection, obligations: tuple[Obligation, ...], now: float) -> None:
-        """Carry out what a verdict or a meter obliges to: at PUBLISH that is to pause reading."""
-        for obligation in obligations:
-            if isinstance(obligation, Throttle):
-                self.throttle(connection, obligation.seconds, now)
-
-    def throttle(self, connection: Connection, seconds: float, now: float) -> None:
-        """Read nothing from the connection for a while: at most half its Keep Alive, so that it can still ping."""
-        if not connection.is_open:
-            return
-        # keep_alive here is one and a half times the Keep Alive: a third of it is half of that.
-        until = now + min(seconds, connection.keep_alive / 3 if connection.keep_alive else seconds)
-        if until <= connection.paused_until:
-            return
-        if not connection.paused_until:
-            self._state.counters.throttled += 1
-            connection.pause_deadline = self._state.deadlines.at(until, lambda now: self._unthrottle(connection, now))
-        connection.paused_until = until
-        connection.reading = False
-        self._state.touch(connection)
-
-    def _unthrottle(self, connection: Connection, now: float) -> float | None:
-        if not connection.is_open:
-            return None
-        if now < connection.paused_until:
-            return connection.paused_until
-        connection.paused_until = 0.0
-        connection.pause_deadline = None
-        self._state.released.append(connection)
-        return None
 
     def refuse(
         self,
@@ -352,11 +263,11 @@ class Publishing:
             self._deliver_all(targets, groups, message, now)
         else:
             if route.stamp != self._state.tree.stamp:
-                self.resolve(connection, route, now)
+                self._routing.resolve(connection, route, now)
             matched = route.matched
             if packet.qos == 2:
                 self._acknowledge(connection, packet, matched, now)
-            self.follow(route, message, connection.five, now)
+            self._routing.follow(route, message, connection.five, now)
         if packet.qos == 1:
             self._acknowledge(connection, packet, matched, now)
 
@@ -428,97 +339,3 @@ class Publishing:
             self._deliveries.deliver(target, message, now)
         for group in groups:
             self._deliveries.deliver_shared(group, message, now)
-
-    def resolve(self, connection: Connection, route: Route, now: float) -> None:
-        """Find the receivers of ``route`` anew, sorted by what the DELIVER stage is known to say about each."""
-        targets, route.groups = self._deliveries.resolve(route.topic, route.qos, route.retain, connection.session)
-        route.same, route.cross, route.acknowledged, route.rest = [], [], [], []
-        route.smallest_maximum = 0xFFFFFFFF
-        route.valid_until = _FOREVER if route.verdict.valid_until is None else route.verdict.valid_until
-        route.matched = bool(targets or route.groups)
-        settled = True
-        for target in targets:
-            settled = self._sort_in(connection, route, target, now) and settled
-        # A receiver that was never asked about gets this message by the long way, and is sorted in with the next one.
-        route.stamp = self._state.tree.stamp if settled else -1
-        if settled:
-            self._offer_shortcut(connection, route)
-
-    def _sort_in(self, connection: Connection, route: Route, target: Target, now: float) -> bool:
-        session = target.session
-        verdict = session.verdicts.get(route.topic, target.qos, target.retain, self._state.policy_version, now)
-        if verdict is None:
-            route.rest.append(target)
-            return False
-        if verdict.residual is not None or verdict.meters or verdict.obligations or session.waiting is not None:
-            route.rest.append(target)
-            return session.waiting is None
-        if verdict.valid_until is not None:
-            route.valid_until = min(route.valid_until, verdict.valid_until)
-        if verdict.effect is not Effect.PERMIT:
-            return True
-        target.verdict = verdict
-        self._sort_by_form(connection, route, target)
-        return True
-
-    @staticmethod
-    def _sort_by_form(connection: Connection, route: Route, target: Target) -> None:
-        reader = target.session.connection
-        if reader is None:
-            if target.qos:
-                route.rest.append(target)
-        elif target.qos:
-            route.acknowledged.append(target)
-        elif target.retain or (reader.five and (target.identifiers or reader.aliases_out_maximum)):
-            route.rest.append(target)
-        else:
-            route.smallest_maximum = min(route.smallest_maximum, reader.peer_maximum_packet_size)
-            (route.same if reader.five == connection.five else route.cross).append(reader)
-
-    def _offer_shortcut(self, connection: Connection, route: Route) -> None:
-        """Let the frame loop find this route by the bytes of its Topic Name, where all is settled ahead."""
-        if route.retain or route.verdict.residual is not None or route.verdict.obligations:
-            return
-        if route.qos == 0 and not route.rest and not route.groups:
-            connection.routes_q0[encode_string(route.topic)] = route
-        elif route.qos == 0:
-            connection.routes_q0.pop(encode_string(route.topic), None)  # it was settled while nobody else listened
-        elif route.qos == 1:
-            connection.routes_q1[encode_string(route.topic)] = route
-
-    def follow(self, route: Route, message: Message, five: bool, now: float) -> bool:
-        """Deliver ``message`` along a route whose receivers are known; whether there are any."""
-        if route.same:
-            self._fan_out(route.same, message, five, now)
-        if route.cross:
-            self._fan_out(route.cross, message, not five, now)
-        deliveries = self._deliveries
-        for target in route.acknowledged:
-            deliveries.deliver_settled(target, message, now)
-        for target in route.rest:
-            deliveries.deliver(target, message, now)
-        for group in route.groups:
-            deliveries.deliver_shared(group, message, now)
-        return route.matched
-
-    def _fan_out(self, readers: list[Connection], message: Message, five: bool, now: float) -> None:
-        """QoS 0 to connections that all take the same bytes, encoded once."""
-        transmit = self._deliveries.transmit
-        plain = message.expires_at is None
-        head, tail = message.form(five, 0, False)
-        pieces = (head + tail,) if len(tail) < 1024 else (head, tail)
-        size = len(head) + len(tail)
-        state = self._state
-        limit = state.outbox_limit
-        for reader in readers:
-            if reader.outbox_bytes > limit:
-                state.overflow(reader, 1, now)
-            elif plain and size <= reader.peer_maximum_packet_size:
-                reader.outbox.extend(pieces)
-                reader.outbox_bytes += size
-                state.counters.messages_sent += 1
-                if not reader.touched:
-                    reader.touched = True
-                    state.touched.append(reader)
-            else:
-                transmit(reader, (message, 0, False, (), None), 0, False, now)
