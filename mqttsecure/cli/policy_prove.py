@@ -47,7 +47,7 @@ def prove_claim(context: click.Context, /, config: Path, as_json: bool, **option
 
     It is decided by what policies say they grant: `topic-acl`, and others that tell. What a policy only restricts does
     not matter to --never. Whose grants are not known makes the answer "cannot be proved".
-    # and $ topics: `#` holds no topic that begins with $; ask for `$SYS/#` apart.
+    FILTER `#` holds no topic that begins with $: ask for `$SYS/#` apart.
 
     \b
     Examples:

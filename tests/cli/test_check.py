@@ -39,6 +39,15 @@ class CheckTests(unittest.SynchronousTestCase):
         self.assertEqual(result.exit_code, 0, result.output)
         self.assertEqual([path.name for path in root.iterdir()], ["etc"])
 
+    def test_shipped_configuration_has_no_lint(self) -> None:
+        """What is handed out as an example is one."""
+        root = self.directory / "clone"
+        (root / "etc").mkdir(parents=True)
+        for name in ("broker.toml", "policy-tests.toml"):
+            (root / "etc" / name).write_text((CHECKOUT / "etc" / name).read_text())
+        result = self.check("--strict", root / "etc" / "broker.toml")
+        self.assertEqual((result.exit_code, result.stderr), (0, ""), result.output)
+
     def test_bad(self) -> None:
         """Exit code 1; each problem on stderr in a form that editors follow."""
         files = write_config(self.directory, listener="nonsense = 1", extra="[log]\nlevel = 1\n")
@@ -70,6 +79,33 @@ class CheckTests(unittest.SynchronousTestCase):
         self.assertIn("unknown key", answer["problems"][0]["text"])
         self.assertIsInstance(answer["problems"][0]["line"], int)
 
+    def test_lints_are_warnings(self) -> None:
+        """A rule that does nothing keeps nobody from starting; with --strict it does."""
+        rules = [
+            "permit user:alice publish,read lab/#",
+            "permit user:alice publish lab/1",
+            "permit user:bob read lab/#",
+        ]
+        files = write_config(self.directory, rules=rules)
+        result = self.check(files.config)
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertRegex(result.stderr, r"warning: .*broker\.toml:\d+: \[redundant-rule\] rules\[1\]")
+        self.assertIn("no problems", result.stdout)
+        result = self.check("--strict", files.config)
+        self.assertEqual(result.exit_code, 1)
+        self.assertRegex(result.stderr, r"(?m)^/.*broker\.toml:\d+: \[redundant-rule\]")
+        self.assertIn("1 lint", result.stderr)
+
+    def test_lints_for_programs(self) -> None:
+        """Each in its parts."""
+        files = write_config(self.directory, rules=["permit everyone publish,read #"])
+        answer = json.loads(self.check("--json", files.config).stdout)
+        self.assertTrue(answer["ok"])
+        self.assertEqual([lint["id"] for lint in answer["lints"]], ["grants-all"])
+        self.assertIsInstance(answer["lints"][0]["line"], int)
+        result = self.check("--json", "--strict", files.config)
+        self.assertEqual((result.exit_code, json.loads(result.stdout)["ok"]), (1, False))
+
     def test_no_file(self) -> None:
         """A problem like any other; no argument at all is a usage error."""
         result = self.check(self.directory / "none.toml")
@@ -85,7 +121,7 @@ class DocumentationTests(unittest.SynchronousTestCase):
         """With its files in place it has no problem and nothing to warn of."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
-        files = write_config(directory)
+        files = write_config(directory, groups={"alice": ["admins"], "bob": ["admins"]})
         page = (CHECKOUT / "docs" / "howto" / "production.md").read_text()
         files.config.write_text(page.partition("```toml\n")[2].partition("```")[0])
         (directory / "devices-ca.pem").write_bytes(files.ca.read_bytes())

@@ -15,7 +15,7 @@ from mqttsecure.interfaces import Grant, Subject
 from mqttsecure.policy.builtin.rule_index import attribute_text, make_entry
 from mqttsecure.policy.builtin.rules import PLACEHOLDER, Rule
 
-__all__ = ["grants_of", "names_in"]
+__all__ = ["bits_of", "grants_of", "names_in"]
 
 _ALL_BITS: Final = 0b111111
 _UNSAFE: Final = ("+", "#", "/", "\0")
@@ -105,7 +105,7 @@ def _grant(
 ) -> list[Grant]:
     may, must = 0, _ALL_BITS
     for holds in _cases(rule, subject):
-        one_may, one_must = _bits(position, rule, action, topic_filter or "x", holds)
+        one_may, one_must = bits_of(position, rule, action, topic_filter or "x", holds)
         may |= one_may
         must &= one_must
     if action is Action.SUBSCRIBE and not contained:
@@ -117,7 +117,7 @@ def _grant(
     ]
 
 
-def _bits(position: int, rule: Rule, action: Action, topic_filter: str, holds: bool) -> tuple[int, int]:
+def bits_of(position: int, rule: Rule, action: Action, topic_filter: str, holds: bool) -> tuple[int, int]:
     """For which QoS and RETAIN the rule may apply, and for which it does, by whatever size."""
     entry = make_entry(position, rule, topic_filter, holds)
     if entry is None:
