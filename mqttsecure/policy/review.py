@@ -92,13 +92,15 @@ def _binding_problems(binding: PolicyBinding, listeners: Sequence[str]) -> list[
         nearest = difflib.get_close_matches(name, listeners, 1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(listeners) or 'none'}"
         found.append(f"on: there is no listener {name!r}; {hint}")
-    for stage in Stage:
-        if stage in binding.final and stage not in stages:
-            found.append(f"final: it is not asked at {stage.value} (its stages: {declared}); take that out")
-        elif stage in binding.final and stages[stage] is not Role.GRANTS:
-            found.append(f"final: at {stage.value} it only restricts, so it has no PERMIT to be final; take that out")
-        if stage in binding.required and stage not in stages:
-            found.append(f"required: it is not asked at {stage.value} (its stages: {declared}); take that out")
+    for key, named, why in (
+        ("final", binding.final, "so it has no PERMIT to be final"),
+        ("required", binding.required, "so it can never do more than abstain, which would deny everyone"),
+    ):
+        for stage in Stage:
+            if stage in named and stage not in stages:
+                found.append(f"{key}: it is not asked at {stage.value} (its stages: {declared}); take that out")
+            elif stage in named and stages[stage] is not Role.GRANTS:
+                found.append(f"{key}: at {stage.value} it only restricts, {why}; take that out")
     if not (math.isfinite(binding.timeout) and binding.timeout > 0):
         found.append(f"timeout_ms: {binding.timeout * 1000:g} is no time to answer in; give at least 1")
     return found

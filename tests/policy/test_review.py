@@ -55,12 +55,13 @@ class CheckTests(SynchronousTestCase):
             "limit",
             stages=restricting(Stage.PUBLISH),
             final=frozenset({Stage.PUBLISH, Stage.CONNECT}),
-            required=frozenset({Stage.ACCEPT}),
+            required=frozenset({Stage.ACCEPT, Stage.PUBLISH}),
         )
         found = self.problems(bind(PERMIT), limit)
         self.assertIn("final: at PUBLISH it only restricts", found)
         self.assertIn("final: it is not asked at CONNECT (its stages: PUBLISH)", found)
         self.assertIn("required: it is not asked at ACCEPT", found)
+        self.assertIn("required: at PUBLISH it only restricts, so it can never do more than abstain", found)
 
     def test_timeout(self) -> None:
         """A policy that has no time to answer would always deny."""
