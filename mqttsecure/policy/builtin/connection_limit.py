@@ -220,15 +220,21 @@ class ConnectionLimitFactory:
     def build(self, options: ConnectionLimitOptions, environment: IPolicyEnvironment) -> ConnectionLimit:
         problems = Problems(environment)
         problems.attempt("rate", parse_rate, options.rate)
+        known: dict[object, int] = {}
         for index, override in enumerate(options.overrides):
+            network: object = override.prefix
             if override.prefix not in (EVERYWHERE, UNIX):
-                problems.attempt("overrides", parse_network, override.prefix, index)
+                network = problems.attempt("overrides", parse_network, override.prefix, index)
+            if network is not None and known.setdefault(network, index) != index:
+                same = options.overrides[known[network]].prefix
+                text = f"{override.prefix!r} is the same prefix as {same!r}; keep one of them"
+                problems.add("overrides", text, index)
             if override.rate is not None:
                 problems.attempt("overrides", parse_rate, override.rate, index)
         problems.done()
         overrides = {
             override.prefix: _limits(options, override, f"overrides[{index}].", environment.source("overrides", index))
-            for index, override in reversed(list(enumerate(options.overrides)))
+            for index, override in enumerate(options.overrides)
         }
         own = _limits(options, Override(prefix=EVERYWHERE), "", environment.source())
         return ConnectionLimit(own, NetworkTable(overrides), options.total_unauthenticated)

@@ -191,6 +191,16 @@ class OverrideTests(SynchronousTestCase):
         self.assertIn("overrides[1]: '10.0.0.1/8' has bits", problems[1])
         self.assertIn("lets nothing through", problems[2])
 
+    def test_same_prefix_twice(self) -> None:
+        """Of two limits for one prefix, in whatever spelling, one is a mistake, and it is not for us to say which."""
+        for other in ("10.0.0.0/8", "::ffff:10.0.0.0/104"):
+            options = ConnectionLimitOptions.model_validate(
+                {"overrides": [{"prefix": "10.0.0.0/8"}, {"prefix": other}]}
+            )
+            problems = problems_of(ConnectionLimitFactory().build, options, FakeEnvironment())
+            self.assertEqual(len(problems), 1)
+            self.assertIn(f"overrides[1]: {other!r} is the same prefix as '10.0.0.0/8'", problems[0])
+
     def test_restricts_at_accept_alone(self) -> None:
         """It can never let anyone in."""
         self.assertEqual(dict(ConnectionLimitFactory.stages), {Stage.ACCEPT: Role.RESTRICTS})
