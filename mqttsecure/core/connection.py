@@ -114,6 +114,7 @@ class Connection:
         "session",
         "state",
         "tells_decisions",
+        "throttle_told",
         "touched",
         "verdicts",
         "will",
@@ -152,6 +153,7 @@ class Connection:
         self.needed = 0
         self.reading = True
         self.paused_until = 0.0
+        self.throttle_told: float | None = None
         self.pause_deadline: Deadline | None = None
         self.pending: Pending | None = None
         self.aliases_in: dict[int, str] | None = None

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from mqttsecure.core.decisions import ConnectionFacts, Request, Verdict
 
-__all__ = ["Connected", "Denied", "Disconnected", "Dropped", "Event"]
+__all__ = ["Connected", "Denied", "Disconnected", "Dropped", "Event", "Throttled", "TlsFailed"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -38,6 +38,21 @@ class Disconnected:
 
 
 @dataclass(slots=True, frozen=True)
+class TlsFailed(Disconnected):
+    """It is over because its TLS handshake failed; ``certificate`` is the client's (DER) that was not taken, if any."""
+
+    certificate: bytes | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Throttled:
+    """A connection is read from no more for ``seconds``. Told at most once a minute for each."""
+
+    facts: ConnectionFacts
+    seconds: float
+
+
+@dataclass(slots=True, frozen=True)
 class Dropped:
     """A message was not kept for a client: its queue or outbox is full, or it is too large for it."""
 
@@ -46,4 +61,4 @@ class Dropped:
     why: str
 
 
-Event: TypeAlias = Connected | Denied | Disconnected | Dropped
+Event: TypeAlias = Connected | Denied | Disconnected | Dropped | Throttled

@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import Decision, Effect, Meter, Obligation, Throttle
+from mqttsecure.core.events import Throttled
 from mqttsecure.core.state import BrokerState
 
 __all__ = ["Throttling"]
+
+_TOLD_EVERY: Final = 60.0
+"""Seconds between two events about one connection: one at its limit is paused many times a second."""
 
 
 class Throttling:
@@ -43,6 +49,9 @@ class Throttling:
         if not connection.paused_until:
             self._state.counters.throttled += 1
             connection.pause_deadline = self._state.deadlines.at(until, lambda now: self._unthrottle(connection, now))
+            if connection.throttle_told is None or now - connection.throttle_told >= _TOLD_EVERY:
+                connection.throttle_told = now
+                self._state.events.append(Throttled(connection.facts, until - now))
         connection.paused_until = until
         connection.reading = False
         self._state.touch(connection)

@@ -1,6 +1,8 @@
 # -*- test-case-name: tests.service.test_audit -*-
 """The audit log: one JSON object a line for every denial, and for permits where the configuration asks for them.
 
+Beside these decisions it has events, by which a client ends, is held up or loses messages without a decision.
+
 A file of its own, readable by its owner alone, rotated by size. Passwords and payloads are never part of a record.
 A disk that is full, or a file that cannot be written, stops nothing and opens nothing: it is told and counted, and
 recording goes on when there is room again. ``docs/reference/audit.md`` has the schema.
@@ -8,28 +10,28 @@ recording goes on when there is room again. ``docs/reference/audit.md`` has the 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography import x509
 from twisted.logger import Logger
 
-from mqttsecure.core.decisions import ConnectionFacts, Effect, Pending, Purpose, Request, Stage, Verdict
+from mqttsecure.core.decisions import Effect, Pending, Purpose, Request, Stage, Verdict
 from mqttsecure.core.events import Denied, Event
+from mqttsecure.service.audit_events import EventRecords, bounded, tls_record
+from mqttsecure.service.audit_reading import SCHEMA_VERSION, last_records
 from mqttsecure.transport.driver import Chain
 
 __all__ = ["SCHEMA_VERSION", "AuditLog", "AuditedChain", "audit_record", "last_records"]
 
-SCHEMA_VERSION: Final = 1
-
 _log = Logger()
 
-_MAXIMUM_TEXT: Final = 4096
-"""Characters of one field: a Topic Name of the greatest length that is taken, and no more of anything."""
+_MAXIMUM_ATTRIBUTES: Final = 32
+"""Attributes of one record; policies declare theirs, and a chain has a few."""
 
 _COMPLAINT_INTERVAL: Final = 60.0
 """Seconds between two complaints about a file that cannot be written."""
@@ -55,7 +57,7 @@ def audit_record(request: Request, verdict: Verdict, moment: datetime) -> dict[s
         "peer": str(facts.peer),
         "listener": facts.listener,
         "protocol": facts.protocol_version,
-        "tls": _tls_of(facts),
+        "tls": tls_record(facts),
         "policy": verdict.policy,
         "rule": verdict.rule,
         "file": None if verdict.source is None else verdict.source.file,
@@ -63,6 +65,7 @@ def audit_record(request: Request, verdict: Verdict, moment: datetime) -> dict[s
         "text": verdict.text,
         "reason_code": verdict.reason_code,
         "duration_us": round(verdict.duration * 1e6),
+        "attributes": _scalars(facts.attributes),
     }
     if request.stage in _TOPIC_STAGES:
         record |= {
@@ -75,32 +78,13 @@ def audit_record(request: Request, verdict: Verdict, moment: datetime) -> dict[s
             "share": request.share_group,
             "writer": None if request.writer is None else str(request.writer.principal),
         }
-    return {key: _bounded(value) for key, value in record.items() if value not in (None, "", [])}
+    return {key: bounded(value) for key, value in record.items() if value not in (None, "", [], {})}
 
 
-def _bounded(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > _MAXIMUM_TEXT:
-        return value[:_MAXIMUM_TEXT] + "..."
-    return value
-
-
-def _tls_of(facts: ConnectionFacts) -> dict[str, str] | None:
-    tls = facts.tls
-    if tls is None:
-        return None
-    found = {"version": tls.version, "cipher": tls.cipher}
-    if tls.server_name:
-        found["server_name"] = tls.server_name
-    if tls.peer_certificate is not None:
-        found["subject"] = _subject_of(tls.peer_certificate)
-    return found
-
-
-def _subject_of(certificate: bytes) -> str:
-    try:
-        return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
-    except ValueError:
-        return "unreadable"
+def _scalars(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What rules can ask about; whatever else policies tell each other is theirs."""
+    listed = ((name, value) for name, value in attributes.items() if isinstance(value, str | int | float | bool))
+    return {name: bounded(value) for name, value in itertools.islice(listed, _MAXIMUM_ATTRIBUTES)}
 
 
 class AuditLog:
@@ -128,6 +112,7 @@ class AuditLog:
         self._descriptor: int | None = None
         self._size = 0
         self._last_complaint: float | None = None
+        self._events = EventRecords(seconds)
         self.written = 0
         self.lost = 0
 
@@ -150,14 +135,19 @@ class AuditLog:
             self._descriptor = None
 
     def take(self, events: list[Event]) -> None:
-        """Record the denials among ``events``."""
+        """Record the denials among ``events``, and of the others what an administrator looks for afterwards."""
         for event in events:
             if isinstance(event, Denied):
                 self.record(event.request, event.verdict)
+        for record in self._events.of(events, self._wall_clock()):
+            self.write(record)
 
     def record(self, request: Request, verdict: Verdict) -> None:
+        """Record one decision."""
+        self.write(audit_record(request, verdict, self._wall_clock()))
+
+    def write(self, record: Mapping[str, Any]) -> None:
         """Write one record. Never raises: what cannot be written is counted and told."""
-        record = audit_record(request, verdict, self._wall_clock())
         line = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         try:
             if self._descriptor is None:
@@ -269,28 +259,3 @@ class AuditedChain:
             and self._random() < self._permits
         ):
             self._audit.record(request, verdict)
-
-
-def last_records(path: Path, keep: int = 9) -> list[dict[str, Any]]:
-    """All readable records of an audit log, the oldest first, rotated files included; half a record is passed over.
-
-    Raises:
-        OSError: the file itself cannot be read.
-    """
-    files = [path.with_name(f"{path.name}.{number}") for number in range(keep, 0, -1)]
-    records: list[dict[str, Any]] = []
-    for file in [*(each for each in files if each.exists()), path]:
-        with file.open("rb") as lines:
-            for line in lines:
-                record = _parsed(line)
-                if record is not None:
-                    records.append(record)
-    return records
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and record.get("v") == SCHEMA_VERSION else None

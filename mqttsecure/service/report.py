@@ -8,7 +8,7 @@ from functools import singledispatch
 from twisted.logger import Logger
 
 from mqttsecure.core.decisions import ConnectionFacts, Request, Stage
-from mqttsecure.core.events import Connected, Denied, Disconnected, Dropped, Event
+from mqttsecure.core.events import Connected, Denied, Disconnected, Dropped, Event, Throttled
 
 __all__ = ["report"]
 
@@ -80,6 +80,18 @@ def _(event: Disconnected) -> None:
         how="left" if event.by_peer else "closed",
         why=event.text,
         code=event.reason_code,
+    )
+
+
+@_tell.register
+def _(event: Throttled) -> None:
+    facts = event.facts
+    _log.info(
+        "{listener}: {who} from {peer} sends more than it may: not read from for {seconds:.3f} s, and so on",
+        listener=facts.listener,
+        who=_who(facts),
+        peer=str(facts.peer),
+        seconds=event.seconds,
     )
 
 

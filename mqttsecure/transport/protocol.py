@@ -13,10 +13,10 @@ from zope.interface import implementer
 
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import ConnectionFacts, Effect, Pending, Request, Stage, Verdict
-from mqttsecure.core.events import Denied, Disconnected
+from mqttsecure.core.events import Denied, TlsFailed
 from mqttsecure.transport.driver import CoreDriver
 from mqttsecure.transport.sending import Sender
-from mqttsecure.transport.tls import TlsTransport, tls_facts, tls_problem
+from mqttsecure.transport.tls import TlsTransport, refused_certificate, tls_facts, tls_problem
 from mqttsecure.wire.constants import ReasonCode
 
 __all__ = ["MqttProtocol"]
@@ -240,7 +240,8 @@ class MqttProtocol(Protocol):
         problem = tls_problem(failure)
         if problem is not None and self._facts.tls is None:
             text = f"the TLS handshake failed: {problem}"
-            self._driver.core.state.events.append(Disconnected(self._facts, 0, text, by_peer=False))
+            event = TlsFailed(self._facts, 0, text, by_peer=False, certificate=refused_certificate(self._transport))
+            self._driver.core.state.events.append(event)
         self._driver.lost(connection)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

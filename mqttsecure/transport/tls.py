@@ -30,7 +30,7 @@ from zope.interface import implementer
 from mqttsecure.core.decisions import TlsFacts
 from mqttsecure.transport.sending import Sender
 
-__all__ = ["ServerContext", "TlsTransport", "tls_factory", "tls_facts", "tls_problem"]
+__all__ = ["ServerContext", "TlsTransport", "refused_certificate", "tls_factory", "tls_facts", "tls_problem"]
 
 FORWARD_SECRET_SUITES: Final = ":".join(
     (
@@ -136,7 +136,20 @@ def _ask_for_certificates(context: SSL.Context, anchors: Sequence[bytes], requir
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     context.set_client_ca_list([certificate.get_subject() for certificate in certificates])
     mode = SSL.VERIFY_PEER | SSL.VERIFY_CLIENT_ONCE | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
-    context.set_verify(mode, lambda connection, certificate, error, depth, is_good: bool(is_good))
+    context.set_verify(mode, _verified)
+
+
+def _verified(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, is_good: int) -> bool:
+    """OpenSSL's word stands; what it refused is kept for the log, since OpenSSL itself forgets it."""
+    if not is_good:
+        connection.set_app_data(_der(certificate))
+    return bool(is_good)
+
+
+def refused_certificate(transport: Any) -> bytes | None:
+    """The certificate (DER) for which the handshake of ``transport`` failed: the client's, or one that it brought."""
+    refused = transport.getHandle().get_app_data()
+    return refused if isinstance(refused, bytes) else None
 
 
 def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:  # bytes, or pyOpenSSL's word for none
