@@ -9,13 +9,16 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from mqttsecure.cli.explain_past import explain_past
 from mqttsecure.cli.offline import assemble, config_option
 from mqttsecure.cli.output import EXIT_PROBLEMS, json_option, print_json, print_problems
-from mqttsecure.cli.trace_output import print_trial, trial_as_json
+from mqttsecure.cli.running import request, socket_of
+from mqttsecure.cli.trace_output import print_lines, trace_lines
 from mqttsecure.core.decisions import Peer, Principal
 from mqttsecure.errors import ConfigError
 from mqttsecure.policy.identity import parse_principal
 from mqttsecure.policy.trace import Outcome
+from mqttsecure.service.asking import scenario_as_json
 from mqttsecure.service.assembly import Assembly
 from mqttsecure.service.assumed_certificate import (
     assumed_chain,
@@ -24,6 +27,7 @@ from mqttsecure.service.assumed_certificate import (
     trusted_authorities,
 )
 from mqttsecure.service.scenario import ACTIONS, Scenario, judge, listener_of, parse_peer
+from mqttsecure.service.trace_json import trial_as_json
 
 __all__ = ["EXIT_OF_OUTCOME", "EXIT_PROVIDED", "explain"]
 
@@ -81,8 +85,10 @@ def _attribute(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
 @click.option("--qos", type=click.IntRange(0, 2), default=0, help="Of the message, or asked for by SUBSCRIBE.")
 @click.option("--retain", is_flag=True, help="The message has RETAIN set.")
 @click.option("--size", type=click.IntRange(0, _MAXIMUM_PAYLOAD), default=0, help="Bytes of its payload.")
+@click.option("--id", "decision", help="Of a decision of the past: look it up in the audit log.")
+@click.option("--live", is_flag=True, help="Ask the running broker over its control socket.")
 @json_option
-@click.argument("action", type=click.Choice(list(ACTIONS)))
+@click.argument("action", required=False, type=click.Choice(list(ACTIONS)))
 @click.argument("topic", required=False, default="")
 @click.pass_context
 def explain(context: click.Context, /, config: Path, as_json: bool, **options: Any) -> None:
@@ -93,6 +99,12 @@ def explain(context: click.Context, /, config: Path, as_json: bool, **options: A
     Nothing is started and nobody is asked for a password: what is assumed is told. A policy that keeps counts is
     not asked, and is "unknown".
 
+    With --live the running broker is asked, whose policies know their counts; nothing is counted. A client that is
+    connected is asked about as the broker knows it if --client-id is all that is said of it.
+
+    With --id, which a denial has in the log, it is what was decided then, by the audit log, and what the configuration
+    says to the same question today.
+
     \b
     Examples:
       mqttsecure explain -c etc/broker.toml --user alice publish lab/1/temperature --qos 1
@@ -100,26 +112,55 @@ def explain(context: click.Context, /, config: Path, as_json: bool, **options: A
           --client-id pump-7 publish plant/pump-7/valve --retain
       mqttsecure explain -c etc/broker.toml --principal lab:alice subscribe 'lab/#'
       mqttsecure explain -c etc/broker.toml --from 192.0.2.7 connect --json | jq .outcome
+      mqttsecure explain -c etc/broker.toml --live --client-id pump-7 publish plant/pump-7/valve
+      mqttsecure explain -c etc/broker.toml --id l2x25id7-6
 
-    Exit codes: 0 permitted, 1 denied, or a problem told on stderr, 2 the command line makes no sense, 3 permitted
-    provided that the policies named see it so.
+    Exit codes: 0 permitted (with --id: as it was then), 1 denied, or a problem told on stderr, 2 the command line makes
+    no sense, 3 permitted provided that the policies named see it so.
     """
-    if (options["action"] == "connect") == bool(options["topic"]):
-        raise click.UsageError("connect takes no TOPIC; publish, subscribe and receive need one")
+    decision = options["decision"]
+    _check_usage(options)
     try:
-        assembly = assemble(config)
-        trial = judge(assembly, _scenario(assembly, options))
+        if decision is not None:
+            context.exit(EXIT_OF_OUTCOME[Outcome(explain_past(config, decision, as_json=as_json))])
+        trace = _ask_running(config, options) if options["live"] else _ask_offline(config, options)
     except ConfigError as error:
         print_problems(error.problems)
         context.exit(EXIT_PROBLEMS)
     if as_json:
-        print_json(trial_as_json(trial))
+        print_json(trace)
     else:
-        print_trial(trial)
-    context.exit(EXIT_OF_OUTCOME[trial.outcome])
+        print_lines(trace_lines(trace))
+    context.exit(EXIT_OF_OUTCOME[Outcome(trace["outcome"])])
 
 
-def _scenario(assembly: Assembly, options: dict[str, Any]) -> Scenario:
+def _check_usage(options: dict[str, Any]) -> None:
+    if options["decision"] is not None:
+        if options["action"] or options["live"]:
+            raise click.UsageError("--id names the question; it goes with neither ACTION nor --live")
+    elif options["action"] is None:
+        raise click.UsageError(f"say what: {', '.join(ACTIONS)}; or the --id of a decision of the past")
+    elif (options["action"] == "connect") == bool(options["topic"]):
+        raise click.UsageError("connect takes no TOPIC; publish, subscribe and receive need one")
+
+
+def _ask_offline(config: Path, options: dict[str, Any]) -> dict[str, Any]:
+    assembly = assemble(config)
+    return trial_as_json(judge(assembly, _scenario(assembly, options)))
+
+
+def _ask_running(config: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The broker makes up its own mind; the file is read for its control socket, and for the CA of a certificate."""
+    described = any(options[name] for name in ("peer", "listener", "user", "principal", "cert_cn", "cert"))
+    scenario = _scenario(assemble(config) if options["cert"] or options["cert_cn"] else None, options)
+    if not described and options["client_id"] is None:
+        raise click.UsageError("say which client: --client-id of one that is connected, or more of one that might come")
+    question = {"command": "explain", "scenario": scenario_as_json(scenario), "connected": not described}
+    answer: dict[str, Any] = request(socket_of(config, None), question)
+    return answer
+
+
+def _scenario(assembly: Assembly | None, options: dict[str, Any]) -> Scenario:
     peer: Peer | None = options["peer"]
     principal: Principal | None = options["principal"]
     return Scenario(
@@ -135,7 +176,7 @@ def _scenario(assembly: Assembly, options: dict[str, Any]) -> Scenario:
         groups=frozenset(options["groups"]),
         client_id=options["client_id"],
         version=_VERSIONS[options["version"]],
-        chain=_chain(assembly, options),
+        chain=() if assembly is None else _chain(assembly, options),
         tls_version=options["tls_version"],
         cipher=options["cipher"],
         attributes=options["attributes"],

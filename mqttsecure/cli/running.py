@@ -15,7 +15,7 @@ from mqttsecure.cli.output import EXIT_PROBLEMS, json_option, print_json, print_
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.config import read_config
 
-__all__ = ["clients", "reload", "status"]
+__all__ = ["clients", "reload", "request", "socket_of", "status"]
 
 _PATIENCE: Final = 60.0
 """Seconds to wait for an answer: a reload reads files and judges everything again."""
@@ -38,13 +38,18 @@ def _which(command: _F) -> _F:
 def _ask(context: click.Context, config: Path | None, path: Path | None, command: str, **options: Any) -> Any:
     """Ask the broker; ends the command with 1 where it cannot be reached or says no."""
     try:
-        return _request(_socket_of(config, path), {"command": command, **options})
+        return request(socket_of(config, path), {"command": command, **options})
     except ConfigError as error:
         print_problems(error.problems)
         context.exit(EXIT_PROBLEMS)
 
 
-def _socket_of(config: Path | None, path: Path | None) -> Path:
+def socket_of(config: Path | None, path: Path | None) -> Path:
+    """The control socket of that broker.
+
+    Raises:
+        ConfigError: it has none.
+    """
     if path is not None:
         return path
     if config is None:
@@ -56,12 +61,17 @@ def _socket_of(config: Path | None, path: Path | None) -> Path:
     return found.control
 
 
-def _request(path: Path, request: dict[str, Any]) -> Any:
+def request(path: Path, question: dict[str, Any]) -> Any:
+    """What the broker answers.
+
+    Raises:
+        ConfigError: it cannot be reached, or says no.
+    """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_PATIENCE)
             connection.connect(str(path))
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            connection.sendall(json.dumps(question).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 answer = json.loads(lines.readline())
     except FileNotFoundError:

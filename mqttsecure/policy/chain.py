@@ -146,7 +146,12 @@ class PolicyChain:
         return explain(self._context, stages[request.stage], request)
 
     def explain_offline(
-        self, request: Request, *, secret_assumed: bool = False, assumed: Mapping[str, Decision] | None = None
+        self,
+        request: Request,
+        *,
+        secret_assumed: bool = False,
+        assumed: Mapping[str, Decision] | None = None,
+        live: bool = False,
     ) -> Explanation:
         """The same without a running broker: see :mod:`mqttsecure.policy.trace`.
 
@@ -159,7 +164,7 @@ class PolicyChain:
         if stages is None:
             return Explanation(request.stage, request, (), self._unknown_listener(request), Outcome.DENY)
         steps = stages[request.stage]
-        unknown = {each.id for each in self._bindings if not is_stateless(each)}
+        unknown = set() if live else {each.id for each in self._bindings if not is_stateless(each)}
         if secret_assumed and request.stage is Stage.AUTHENTICATE:
             knowing = {each.id: each.policy for each in self._bindings if IIdentities.providedBy(each.policy)}
             # Who cannot tell without the secret would take the one assumed for a wrong one.
@@ -169,6 +174,7 @@ class PolicyChain:
                 for step in steps
             )
         return explain_offline(self._context, steps, request, unknown, assumed)
+            live: whether this is the running broker, so that policies which keep counts can be asked as well.
 
     def advise(self, request: Request) -> dict[str, Advice]:
         """What would make a policy permit the request, by the id of the policy, from those that can tell."""

@@ -17,6 +17,7 @@ from mqttsecure.core.decisions import ConnectionFacts
 from mqttsecure.core.events import Denied, Event
 from mqttsecure.core.session import Session
 from mqttsecure.errors import ConfigError
+from mqttsecure.service.asking import ask, ask_of_client, scenario_from_json
 from mqttsecure.service.in_force import InForce
 from mqttsecure.transport.driver import CoreDriver
 from mqttsecure.wire.constants import ReasonCode
@@ -97,6 +98,7 @@ class Commands:
             "clients": self.clients,
             "client": self.client,
             "disconnect": self.disconnect,
+            "explain": self.explain,
         }
 
     def status(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -184,6 +186,15 @@ class Commands:
             "last_denial": self._denials.of(session.client_id),
         }
         return details
+
+    def explain(self, request: dict[str, Any]) -> Any:
+        """Put a question to the chain in force; with ``connected`` about the client of that identifier, as it is."""
+        scenario = scenario_from_json(request.get("scenario"))
+        assembly = self._in_force().assembly
+        if not request.get("connected"):
+            return ask(assembly, scenario)
+        session = self._session({"client_id": scenario.client_id})
+        return ask_of_client(assembly, scenario, session, self._driver.clock.seconds())
 
     def disconnect(self, request: dict[str, Any]) -> dict[str, Any]:
         """End a client's connection with 0x98; its session stays."""

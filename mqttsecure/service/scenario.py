@@ -32,7 +32,7 @@ from mqttsecure.service.parts import Parts
 from mqttsecure.service.problems import did_you_mean
 from mqttsecure.wire.topics import check_topic_filter, check_topic_name, split_shared
 
-__all__ = ["ACTIONS", "Scenario", "Trial", "judge", "listener_of", "parse_peer", "unsettled"]
+__all__ = ["ACTIONS", "Scenario", "Trial", "check_scenario", "judge", "listener_of", "parse_peer", "unsettled"]
 
 ACTIONS: Final = {
     "connect": None,
@@ -131,21 +131,22 @@ def listener_of(parts: Parts, name: str | None) -> ListenerConfig:
     return listeners[name]
 
 
-def judge(parts: Parts, scenario: Scenario, purpose: Purpose = Purpose.EXPLAIN) -> Trial:
-    """Put a scenario to the chain.
+def judge(parts: Parts, scenario: Scenario, purpose: Purpose = Purpose.EXPLAIN, *, live: bool = False) -> Trial:
+    """Put a scenario to the chain; ``live`` where it is that of the running broker.
 
     Raises:
         ConfigError: the scenario makes no sense with this configuration.
     """
-    return _Judge(parts, scenario, purpose).trial()
+    return _Judge(parts, scenario, purpose, live).trial()
 
 
 class _Judge:
     """One scenario on its way through the stages."""
 
-    def __init__(self, parts: Parts, scenario: Scenario, purpose: Purpose) -> None:
+    def __init__(self, parts: Parts, scenario: Scenario, purpose: Purpose, live: bool) -> None:
+        self._live = live
         self._parts = parts
-        self._scenario = _checked(scenario)
+        self._scenario = check_scenario(scenario)
         self._purpose = purpose
         self._listener = listener_of(parts, scenario.listener)
         self._stages: list[Explanation] = []
@@ -219,7 +220,7 @@ class _Judge:
         secret = bool(more.pop("secret_assumed", False))
         assumed = more.pop("assumed", None)
         request = Request(stage, self._facts, 0.0, self._purpose, **more)
-        found = self._parts.chain.explain_offline(request, secret_assumed=secret, assumed=assumed)
+        found = self._parts.chain.explain_offline(request, secret_assumed=secret, assumed=assumed, live=self._live)
         self._facts = dataclasses.replace(self._facts, attributes=dict(found.request.connection.attributes))
         self._stages.append(found)
         return found
@@ -314,7 +315,7 @@ class _Judge:
         self._ask(stage, topic=topic, **more)
 
 
-def _checked(scenario: Scenario) -> Scenario:
+def check_scenario(scenario: Scenario) -> Scenario:
     """The scenario, whose words must mean something.
 
     Raises:
