@@ -82,6 +82,7 @@ class BrokerService(Service):
         self._audit: AuditLog | None = None
         self._control: ControlSocket | None = None
         self._denials = LastDenials()
+        self._reload_again = False
         self._in_force: InForce | None = None
         self.driver: CoreDriver | None = None
 
@@ -224,6 +225,8 @@ class BrokerService(Service):
         before, driver = self._now_in_force(), self.driver
         if driver is None:
             raise ConfigError("the broker is not up")
+        if driver.is_changing:
+            raise ConfigError("a reload is under way; try again in a moment")
         config = prepare(before.config.path, owner=None, tell=lambda line: _log.info("{line}", line=line))
         ready = make_ready(config, clock=self._reactor, workers=self._workers, version=before.version + 1)
         notes = restart_needed(before.config, config)
@@ -240,10 +243,20 @@ class BrokerService(Service):
             _log.warn("{line}", line=line)
         _log.info("policy version {version} is in force, from {path}", version=ready.version, path=str(config.path))
         judged.addCallback(_tell_judged)
+        judged.addCallback(self._catch_up)
         return Reloaded(ready.version, notes, judged)
+
+    def _catch_up(self, seconds: float) -> float:
+        if self._reload_again:
+            self._reload_again = False
+            self._reactor.callLater(0, self.reload_and_tell)
+        return seconds
 
     def reload_and_tell(self) -> None:
         """The same, with what is wrong told in the log: for SIGHUP, where nobody waits for an answer."""
+        if self.driver is not None and self.driver.is_changing:
+            self._reload_again = True  # what the signal is about may have been written after the files were read
+            return
         try:
             self.reload()
         except ConfigError as error:

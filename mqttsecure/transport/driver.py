@@ -6,7 +6,7 @@ All connections that the core touched in one reactor turn are written at its end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -61,6 +61,40 @@ class Gate(Protocol):
     """What it asks of a connection whose ACCEPT verdict is pending."""
 
     def abort(self) -> None: ...
+
+
+class Handover:
+    """Two chains while one takes over from the other: the old one decides, and both hear of connections."""
+
+    def __init__(self, old: Chain, new: Chain) -> None:
+        self._old = old
+        self._new = new
+        self._told: set[int] = set()
+        self.decide = old.decide
+
+    def tell(self, connection: ConnectionFacts) -> None:
+        """Tell the new chain of a connection that was there before, unless it has heard of it."""
+        if connection.connection_id not in self._told:
+            self._told.add(connection.connection_id)
+            self._new.connection_opened(connection)
+            if connection.principal is not None:
+                self._new.connection_authenticated(connection)
+
+    def connection_opened(self, connection: ConnectionFacts) -> None:
+        self._told.add(connection.connection_id)
+        self._old.connection_opened(connection)
+        self._new.connection_opened(connection)
+
+    def connection_authenticated(self, connection: ConnectionFacts) -> None:
+        self._old.connection_authenticated(connection)
+        if connection.connection_id in self._told:
+            self._new.connection_authenticated(connection)
+
+    def connection_closed(self, connection: ConnectionFacts) -> None:
+        self._old.connection_closed(connection)
+        if connection.connection_id in self._told:
+            self._told.discard(connection.connection_id)
+            self._new.connection_closed(connection)
 
 
 class CoreDriver:
@@ -128,6 +162,11 @@ class CoreDriver:
 
     # -- other policies ------------------------------------------------------------------------------------------
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether new policies are being told of the connections there are."""
+        return isinstance(self.chain, Handover)
+
     def change_policy(
         self,
         chain: Chain,
@@ -138,23 +177,43 @@ class CoreDriver:
     ) -> Deferred[float]:
         """Put another chain and other limits in force, in one step, and have all that lives judged by them.
 
-        The new policies hear of the connections there are, so that what they count is right from the start.
+        The new policies hear of the connections there are first, so that what they count is right from the start;
+        until they have, the old ones decide.
 
         Returns:
             See :meth:`rejudge`.
+
+        Raises:
+            RuntimeError: the last change is still under way.
         """
-        self.chain = chain
-        self.limits = limits
-        for adapter in self.adapters:  # not those at the gates, which are not admitted yet
-            chain.connection_opened(adapter.facts)
-        for connection in self.core.state.connections:
-            if connection.is_connected:
-                chain.connection_authenticated(connection.facts)
-        self.core.change_policy(version)
-        self.core.change_limits(limits)
-        self.core.state.acknowledge_denied = frozenset(acknowledge_denied)
-        self.core.state.reason_strings = frozenset(reason_strings)
-        return self.rejudge()
+        if self.is_changing:
+            raise RuntimeError("the last change of policy is still under way")
+        handover = self.chain = Handover(self.chain, chain)
+        done: Deferred[float] = Deferred()
+
+        def told() -> None:
+            self.chain = chain
+            self.limits = limits
+            self.core.change_policy(version)
+            self.core.change_limits(limits)
+            self.core.state.acknowledge_denied = frozenset(acknowledge_denied)
+            self.core.state.reason_strings = frozenset(reason_strings)
+            self.rejudge().chainDeferred(done)
+
+        self._tell_of_connections(handover, iter(list(self.adapters)), told)
+        return done
+
+    def _tell_of_connections(self, handover: Handover, adapters: Iterator[Adapter], told: Callable[[], None]) -> None:
+        """Tell the new policies of connections, not of those at the gates, which are not admitted yet."""
+        started = self.clock.seconds()
+        for adapter in adapters:
+            if adapter in self.adapters:
+                handover.tell(adapter.facts)
+            if self.clock.seconds() - started > _SLICE:
+                self.longest_slice = max(self.longest_slice, self.clock.seconds() - started)
+                self.clock.callLater(0, self._tell_of_connections, handover, adapters, told)
+                return
+        told()
 
     def rejudge(self) -> Deferred[float]:
         """Have everything judged again, in slices between which the reactor does other things.
