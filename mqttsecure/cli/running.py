@@ -147,7 +147,7 @@ def reload(context: click.Context, config: Path | None, path: Path | None, as_js
     by them; what needs a restart is named.
 
     \b
-    Example:
+    Examples:
       mqttsecure check etc/broker.toml && mqttsecure reload --config etc/broker.toml
 
     Exit codes: 0 in force, 1 refused or not reached, 2 the command line makes no sense.
@@ -202,7 +202,7 @@ def show(context: click.Context, client_id: str, config: Path | None, path: Path
     """Show one client: who it is, what it may do, what waits for it, and what it was last denied.
 
     \b
-    Example:
+    Examples:
       mqttsecure clients show alice-sub --config etc/broker.toml
 
     Exit codes: 0 done, 1 there is no such client or the broker is not reached, 2 the command line makes no sense.
@@ -224,7 +224,7 @@ def disconnect(context: click.Context, client_id: str, config: Path | None, path
     """Disconnect a client (0x98, Administrative action). It may come back unless a policy keeps it out.
 
     \b
-    Example:
+    Examples:
       mqttsecure clients disconnect alice-sub --config etc/broker.toml
 
     Exit codes: 0 done, 1 it is not connected or the broker is not reached, 2 the command line makes no sense.
