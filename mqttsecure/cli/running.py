@@ -166,7 +166,15 @@ def reload(context: click.Context, config: Path | None, path: Path | None, as_js
 
 @click.group()
 def clients() -> None:
-    """List the clients of the running broker, look at one, or disconnect it."""
+    """List the clients of the running broker, look at one, or disconnect it.
+
+    \b
+    Examples:
+      mqttsecure clients list --config etc/broker.toml
+      mqttsecure clients show alice-sub --config etc/broker.toml
+
+    Exit codes: 0 done, 1 not reached or no such client, 2 the command line makes no sense.
+    """
 
 
 @clients.command("list")
