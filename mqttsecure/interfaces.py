@@ -8,7 +8,7 @@ reactor's unless said so. ``docs/howto/write-a-policy.md`` has a complete one in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -64,6 +64,8 @@ __all__ = [
     "IPolicy",
     "IPolicyEnvironment",
     "IPolicyFactory",
+    "IStateKeeper",
+    "IStrikeObserver",
     "KnownIdentity",
     "Meter",
     "NearRule",
@@ -105,7 +107,8 @@ class IPolicyFactory(Interface):
             environment: an :class:`IPolicyEnvironment` for this one policy.
 
         Returns:
-            A provider of :class:`IPolicy`, and where it wishes of :class:`IConnectionObserver`.
+            A provider of :class:`IPolicy`, and where it wishes of :class:`IConnectionObserver`,
+            :class:`IStrikeObserver` and :class:`IStateKeeper`.
 
         Raises:
             mqttsecure.errors.ConfigError: the options cannot be met (a missing file, a bad rule); the start or
@@ -150,6 +153,40 @@ class IConnectionObserver(Interface):
         """The connection has ended; called once for each ``connection_opened``."""
 
 
+class IStrikeObserver(Interface):
+    """A policy that acts on strikes, as one that bans. It hears of LIVE ones alone, each once."""
+
+    def struck(connection: ConnectionFacts, weight: int, why: str) -> None:
+        """Somebody did what strangers do who try to get in, or to do harm.
+
+        Strikes come from the :class:`~mqttsecure.core.decisions.Strike` obligations of decisions at ACCEPT, HANDSHAKE,
+        CONNECT and AUTHENTICATE, and from the broker for malformed packets, for what breaks the protocol and for
+        connections that come and go too quickly. A denied PUBLISH, SUBSCRIBE or delivery never is one: a client with a
+        wrong rule is no attacker.
+
+        Args:
+            connection: whose; without a principal nobody has proved to be the client that the facts name.
+            weight: how much it counts.
+            why: for the log.
+        """
+
+
+class IStateKeeper(Interface):
+    """A policy whose memory outlives it: a reload puts another object in its place, a restart another process."""
+
+    def inherit(previous: IPolicy) -> None:
+        """Take over what the policy of the same id knows. Called when a reload is about to put this one in force.
+
+        Either may be the one in force afterwards, so ``previous`` must work on as before.
+
+        Args:
+            previous: of the same class as this one.
+        """
+
+    def save() -> Deferred[None] | None:
+        """The broker stops: write what is to be kept. The broker waits for the Deferred, for a while."""
+
+
 class IAuthority(Interface):
     """A named identity source of the configuration (``[[authority]]``)."""
 
@@ -189,6 +226,15 @@ class IPolicyEnvironment(Interface):
         Returns:
             A Deferred of its result; it fails with ``mqttsecure.errors.QuotaExceeded`` at once where the pool's
             queue is full.
+        """
+
+    def request_rejudging(connection_ids: Iterable[int] | None = None) -> None:
+        """Have live connections judged again (purpose RECHECK) because this policy now answers differently.
+
+        It is done soon, never within the call, in slices. Harmless where nothing is running, as in `check`.
+
+        Args:
+            connection_ids: which connections; None for all of them and all sessions.
         """
 
 

@@ -103,6 +103,7 @@ class Connection:
         "pending",
         "problem_information",
         "reading",
+        "repeated",
         "replay_deadline",
         "replays",
         "routes",
@@ -137,6 +138,7 @@ class Connection:
         self.close_reason = 0
         self.close_text = ""
         self.by_peer = False
+        self.repeated = False
         self.peer_maximum_packet_size = 0xFFFFFFFF
         self.send_quota = 0
         self.send_quota_maximum = 0

@@ -29,12 +29,16 @@ class Denied:
 
 @dataclass(slots=True, frozen=True)
 class Disconnected:
-    """A Network Connection that had sent a CONNECT, or tried to, is over. ``reason_code`` 0 is a normal end."""
+    """A Network Connection that had sent a CONNECT, or tried to, is over. ``reason_code`` 0 is a normal end.
+
+    ``repeated`` says that the packet at fault was a PUBLISH sent again (DUP): the client has met this end before.
+    """
 
     facts: ConnectionFacts
     reason_code: int
     text: str
     by_peer: bool
+    repeated: bool = False
 
 
 @dataclass(slots=True, frozen=True)

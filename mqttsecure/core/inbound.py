@@ -28,6 +28,8 @@ from mqttsecure.wire.rules import check_first_byte
 __all__ = ["Inbound"]
 
 _NEED_MORE: Final = -1
+_PUBLISH_AGAIN: Final = 0x38
+"""The first byte of a PUBLISH with DUP, but for QoS and RETAIN."""
 _MANY_PIECES: Final = 64
 """Pieces of a packet kept as they came; more are put together, since an object each outweighs the bytes in it."""
 
@@ -121,6 +123,7 @@ class Inbound:
                 if connection.pending is not None or connection.paused_until or connection.state is State.CLOSED:
                     break
         except MqttError as error:
+            connection.repeated = data[position] & 0xF8 == _PUBLISH_AGAIN
             self._fault(connection, error, now)
         if connection.state is State.CLOSED:
             return

@@ -240,7 +240,9 @@ class BrokerState:
         self.connections.discard(connection)
         self.touch(connection)
         if introduced or reason_code:
-            self.events.append(Disconnected(connection.facts, reason_code, text, connection.by_peer))
+            self.events.append(
+                Disconnected(connection.facts, reason_code, text, connection.by_peer, connection.repeated)
+            )
 
 
 def _not_wired(connection: Connection, now: float, will: bool) -> None:

@@ -16,10 +16,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from zope.interface import Interface
 
 from mqttsecure.core.decisions import (
     ConnectionFacts,
@@ -31,7 +33,15 @@ from mqttsecure.core.decisions import (
     Stage,
     Verdict,
 )
-from mqttsecure.interfaces import Advice, IConnectionObserver, IGrants, IIdentities
+from mqttsecure.errors import ConfigError
+from mqttsecure.interfaces import (
+    Advice,
+    IConnectionObserver,
+    IGrants,
+    IIdentities,
+    IStateKeeper,
+    IStrikeObserver,
+)
 from mqttsecure.policy.binding import PolicyBinding, is_stateless
 from mqttsecure.policy.breaker import CircuitBreaker
 from mqttsecure.policy.counters import ChainCounters, PolicyCounters
@@ -79,7 +89,7 @@ class PolicyChain:
         self._listeners = tuple(listeners)
         self._aliases = Aliases(aliases)
         self._context = FoldContext(
-            clock, version, self.counters, self._aliases, decision_ids(random_bytes), PolicyChain._log
+            clock, version, self.counters, self._aliases, decision_ids(random_bytes), PolicyChain._log, self.strike
         )
         self._breakers = [CircuitBreaker(clock.seconds) for _ in bindings]
         self._steps: dict[str, dict[Stage, tuple[Step, ...]]] = {name: {} for name in listeners}
@@ -89,13 +99,18 @@ class PolicyChain:
                 self._steps[name][stage] = tuple(
                     step for binding, step in zip(bindings, steps, strict=True) if step and name in binding.on
                 )
-        self._observers = {
+        self._observers = self._providers(IConnectionObserver)
+        self._strike_observers = self._providers(IStrikeObserver)
+
+    def _providers(self, interface: type[Interface]) -> dict[str, tuple[tuple[str, Any], ...]]:
+        """By listener the policies that provide ``interface``, with their ids."""
+        return {
             name: tuple(
                 (each.id, each.policy)
-                for each in bindings
-                if name in each.on and IConnectionObserver.providedBy(each.policy)
+                for each in self._bindings
+                if name in each.on and interface.providedBy(each.policy)
             )
-            for name in listeners
+            for name in self._listeners
         }
 
     def _step(self, stage: Stage, binding: PolicyBinding, breaker: CircuitBreaker) -> Step | None:
@@ -203,9 +218,14 @@ class PolicyChain:
         for policy_id, policy in self._observers.get(connection.listener, ()):
             self._tell(policy_id, policy.connection_closed, connection)
 
-    def _tell(self, policy_id: str, method: Callable[[ConnectionFacts], object], connection: ConnectionFacts) -> None:
+    def strike(self, connection: ConnectionFacts, weight: int, why: str) -> None:
+        """Tell those who act on strikes of one."""
+        for policy_id, policy in self._strike_observers.get(connection.listener, ()):
+            self._tell(policy_id, policy.struck, connection, weight, why)
+
+    def _tell(self, policy_id: str, method: Callable[..., object], *arguments: object) -> None:
         try:
-            method(connection)
+            method(*arguments)
         except (Exception, SystemExit):
             # The others must hear of it all the same, or their counts go wrong.
             self.counters.observer_failures += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -114,6 +114,7 @@ class PolicyEnvironment:
         locate: Callable[[str | None, int | None], Source | None] = lambda option, index: None,
         random_bytes: Callable[[int], bytes] = os.urandom,
         wall_clock: Callable[[], datetime.datetime] = utc_now,
+        rejudge: Callable[[Iterable[int] | None], None] = lambda connection_ids: None,
     ) -> None:
         """
         Args:
@@ -127,6 +128,7 @@ class PolicyEnvironment:
                 itself stands; None where that is not known.
             random_bytes: unpredictable bytes.
             wall_clock: the time of day, with its time zone.
+            rejudge: has connections judged again, by their ids, or all that lives.
         """
         self.policy_id = policy_id
         self.clock = clock
@@ -138,6 +140,7 @@ class PolicyEnvironment:
         self._locate = locate
         self._random_bytes = random_bytes
         self._wall_clock = wall_clock
+        self._rejudge = rejudge
 
     def wall_clock(self) -> datetime.datetime:
         """The time of day in UTC."""
@@ -181,3 +184,7 @@ class PolicyEnvironment:
     def defer_to_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Run ``function`` in the broker's bounded worker pool."""
         return self._workers.defer(function, *arguments)
+
+    def request_rejudging(self, connection_ids: Iterable[int] | None = None) -> None:
+        """Have live connections judged again, soon: those named, or all of them."""
+        self._rejudge(connection_ids)

@@ -30,6 +30,7 @@ from mqttsecure.core.decisions import (
     Purpose,
     Request,
     Stage,
+    Strike,
     Verdict,
 )
 from mqttsecure.errors import QuotaExceeded
@@ -47,6 +48,9 @@ _PERMIT: Final = Effect.PERMIT
 _ABSTAIN: Final = Effect.ABSTAIN
 _DENY: Final = Effect.DENY
 _LIVE: Final = Purpose.LIVE
+
+_STRIKING: Final = frozenset((Stage.ACCEPT, Stage.HANDSHAKE, Stage.CONNECT, Stage.AUTHENTICATE))
+"""Where a strike counts: what is denied on topics is most often a wrong rule, and bans nobody."""
 
 _DENIAL_CODES: Final = frozenset(int(code) for code in ReasonCode if code >= 0x80)
 _CARRIED: Final = "mqttsecure.carried"
@@ -414,7 +418,15 @@ class Fold:
             self._add_identity(verdict, identity, decision)
         if self._live:
             self._count(step, decision.effect)
+            if self._obligations is not None and self._request.stage in _STRIKING:
+                self._strike(verdict)
         return verdict
+
+    def _strike(self, verdict: Verdict) -> None:
+        """Tell those who act on it what the policies hold against the client."""
+        for obligation in verdict.obligations:
+            if isinstance(obligation, Strike) and obligation.weight:
+                self._context.strike(self._request.connection, obligation.weight, obligation.why)
 
     def _verdict(self, step: Step | None, decision: Decision) -> Verdict:
         context, request, effect = self._context, self._request, decision.effect

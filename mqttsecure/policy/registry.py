@@ -23,7 +23,14 @@ from zope.interface.verify import verifyObject
 
 from mqttsecure.core.decisions import Role, Stage
 from mqttsecure.errors import PolicyLoadError
-from mqttsecure.interfaces import INTERFACE_VERSION, IConnectionObserver, IPolicy, IPolicyFactory
+from mqttsecure.interfaces import (
+    INTERFACE_VERSION,
+    IConnectionObserver,
+    IPolicy,
+    IPolicyFactory,
+    IStateKeeper,
+    IStrikeObserver,
+)
 from mqttsecure.policy.discovery import LOCAL, ImportFailure, PluginModule, local_modules, plugin_modules
 
 __all__ = ["FoundFactory", "ImportFailure", "PolicyRegistry", "verify_factory", "verify_policy"]
@@ -198,8 +205,9 @@ def verify_policy(policy: object, policy_id: str = "") -> IPolicy:
     where = f"policy {policy_id!r}" if policy_id else f"policy {type(policy).__name__}"
     try:
         verifyObject(IPolicy, policy)
-        if IConnectionObserver.providedBy(policy):
-            verifyObject(IConnectionObserver, policy)
+        for optional in (IConnectionObserver, IStrikeObserver, IStateKeeper):
+            if optional.providedBy(policy):
+                verifyObject(optional, policy)
     except Invalid as error:
         raise PolicyLoadError(f"{where}: does not provide what it declares: {error}") from error
     checked = cast("IPolicy", policy)

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from mqttsecure.core.decisions import Decision, Request, Source
+from mqttsecure.core.decisions import ConnectionFacts, Decision, Request, Source
 from mqttsecure.policy.breaker import CircuitBreaker
 from mqttsecure.policy.counters import ChainCounters, PolicyCounters
 from mqttsecure.policy.identity import Aliases
@@ -46,6 +46,7 @@ class FoldContext:
     aliases: Aliases
     decision_ids: Iterator[str]
     log: Logger
+    strike: Callable[[ConnectionFacts, int, str], None]
 
 
 def decision_ids(random_bytes: Callable[[int], bytes]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class FakeEnvironment:
         self.hold = False
         self.waiting: list[tuple[Deferred[Any], Callable[..., Any], tuple[Any, ...]]] = []
         self.threads = 0
+        self.rejudged: list[set[int] | None] = []
         self._random = 0
 
     def wall_clock(self) -> datetime:
@@ -88,6 +89,9 @@ class FakeEnvironment:
         deferred: Deferred[Any] = Deferred()
         self.waiting.append((deferred, function, arguments))
         return deferred
+
+    def request_rejudging(self, connection_ids: Iterable[int] | None = None) -> None:
+        self.rejudged.append(None if connection_ids is None else set(connection_ids))
 
     def release(self) -> None:
         """Run what was held back."""
