@@ -174,6 +174,7 @@ class PolicyChain:
             request: the question.
             secret_assumed: whether the secret that goes with the client's user name is taken to be right.
             assumed: answers by the id of the policy, taken as given.
+            live: whether this is the running broker, so that policies which keep counts can be asked as well.
         """
         stages = self._steps.get(request.connection.listener)
         if stages is None:
@@ -189,7 +190,6 @@ class PolicyChain:
                 for step in steps
             )
         return explain_offline(self._context, steps, request, unknown, assumed)
-            live: whether this is the running broker, so that policies which keep counts can be asked as well.
 
     def advise(self, request: Request) -> dict[str, Advice]:
         """What would make a policy permit the request, by the id of the policy, from those that can tell."""
