@@ -232,6 +232,35 @@ class PolicyChain:
             self.counters.policies[policy_id].observer_failures += 1
             self._log.failure("policy {policy} failed to take note of a connection", policy=policy_id)
 
+    # Memory that outlives a chain
+
+    def inherit(self, previous: PolicyChain) -> None:
+        """Let policies take over what those of the same id in ``previous`` know; that chain works on as it did.
+
+        Raises:
+            ConfigError: one failed to, so that bans, for one, would be forgotten: this chain must not be used.
+        """
+        older = {each.id: each.policy for each in previous.bindings}
+        for each in self._bindings:
+            policy = older.get(each.id)
+            if policy is not None and type(policy) is type(each.policy) and IStateKeeper.providedBy(each.policy):
+                try:
+                    each.policy.inherit(policy)
+                except Exception as error:  # a third party's code
+                    self._log.failure("policy {policy} failed to take over", policy=each.id)
+                    raise ConfigError(
+                        f"{each.where}: failed to take over what is known ({type(error).__name__}: {error}); "
+                        "restart the broker, or give the policy another id to start afresh"
+                    ) from error
+
+    def save(self) -> Deferred[list[tuple[bool, None]]]:
+        """Have policies write what is to be kept, since the broker stops; the Deferred never fails."""
+        keepers: list[Any] = [each.policy for each in self._bindings if IStateKeeper.providedBy(each.policy)]
+        saving: list[Deferred[None]] = [maybeDeferred(each.save) for each in keepers]
+        for deferred in saving:
+            deferred.addErrback(lambda failure: self._log.failure("state could not be saved", failure=failure))
+        return DeferredList(saving)
+
     # What can be said of it
 
     @property
