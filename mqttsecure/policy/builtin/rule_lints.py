@@ -49,7 +49,9 @@ def _is_weaker(outer: Rule, inner: Rule, action: Action) -> bool:
     """Whether a rule applies to every message to which another applies, as far as its conditions go."""
     if not outer.conditions:
         return True
-    if outer.negated == inner.negated and set(outer.conditions) == set(inner.conditions):
+    # At SUBSCRIBE a permit applies if some message could meet its conditions, a deny only if each would.
+    alike = outer.effect is inner.effect or action is not Action.SUBSCRIBE
+    if alike and outer.negated == inner.negated and set(outer.conditions) == set(inner.conditions):
         return True
     if any(condition.subject in ("attribute", "size") for condition in outer.conditions):
         return False

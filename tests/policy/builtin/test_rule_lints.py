@@ -67,6 +67,9 @@ class RuleLintTests(SynchronousTestCase):
         (lint,) = rule_lints(acl(["permit user:x publish,receive a/b", "deny everyone publish a/#"]).rules)
         self.assertIn("publish is denied by rules[1]", lint.why)
         self.assertEqual(lints("permit user:x publish a/#", "deny everyone publish a/b"), [])
+        (lint,) = rule_lints(acl(["permit user:x read a where retain=no", "deny user:x read a where retain=no"]).rules)
+        # The subscription stands: retained messages would come by it, if another rule let them.
+        self.assertTrue(lint.why.startswith("receive is denied"), lint.why)
 
     def test_all_is_granted(self) -> None:
         """Whoever writes # means less."""
