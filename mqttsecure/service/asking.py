@@ -85,13 +85,13 @@ _MAXIMUM_SIZE = 16 * 1024 * 1024
 """Bytes of the payload that is made up for a question: more than any message that the limits let in by default."""
 
 
-def ask(parts: Parts, scenario: Scenario) -> dict[str, Any]:
+def ask(parts: Parts, scenario: Scenario, now: float) -> dict[str, Any]:
     """About a client that might come.
 
     Raises:
         ConfigError: the question makes no sense.
     """
-    return trial_as_json(judge(parts, scenario, live=True))
+    return trial_as_json(judge(parts, scenario, live_at=now))
 
 
 def ask_of_client(parts: Parts, scenario: Scenario, session: Session, now: float) -> Deferred[dict[str, Any]]:

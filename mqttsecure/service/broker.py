@@ -189,7 +189,7 @@ class BrokerService(Service):
         )
 
     def _report(self, events: list[Event]) -> None:
-        report(events)
+        report(events, None if self._audit is None else self._config.path)
         if self._audit is not None:
             self._audit.take(events)
         if self._control is not None:

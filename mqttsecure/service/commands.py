@@ -191,10 +191,11 @@ class Commands:
         """Put a question to the chain in force; with ``connected`` about the client of that identifier, as it is."""
         scenario = scenario_from_json(request.get("scenario"))
         assembly = self._in_force().assembly
+        now = self._driver.clock.seconds()
         if not request.get("connected"):
-            return ask(assembly, scenario)
+            return ask(assembly, scenario, now)
         session = self._session({"client_id": scenario.client_id})
-        return ask_of_client(assembly, scenario, session, self._driver.clock.seconds())
+        return ask_of_client(assembly, scenario, session, now)
 
     def disconnect(self, request: dict[str, Any]) -> dict[str, Any]:
         """End a client's connection with 0x98; its session stays."""

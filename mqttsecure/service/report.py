@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import singledispatch
+from pathlib import Path
 
 from twisted.logger import Logger
 
@@ -17,10 +19,18 @@ _log = Logger(namespace="mqttsecure")
 _VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
 
 
-def report(events: list[Event]) -> None:
-    """Write what happened to the log. Names from the network are escaped by the log itself."""
+def report(events: list[Event], audited_by: Path | None = None) -> None:
+    """Write what happened to the log. Names from the network are escaped by the log itself.
+
+    Args:
+        events: what happened.
+        audited_by: the configuration of the broker, where it has an audit log in which a denial can be looked up.
+    """
     for event in events:
-        _tell(event)
+        if isinstance(event, Denied):
+            _tell_denial(event, audited_by)
+        else:
+            _tell(event)
 
 
 @singledispatch
@@ -43,8 +53,7 @@ def _(event: Connected) -> None:
     )
 
 
-@_tell.register
-def _(event: Denied) -> None:
+def _tell_denial(event: Denied, audited_by: Path | None) -> None:
     request, verdict = event.request, event.verdict
     facts = request.connection
     # The parts that there are, so that a program finds each under its name and a person reads no empty brackets.
@@ -54,7 +63,8 @@ def _(event: Denied) -> None:
     _log.warn(
         "{listener}: denied {what} to {who} from {peer}: {why} ["
         + ", ".join(by)
-        + ", 0x{code:02x}, decision {decision}]",
+        + ", 0x{code:02x}, decision {decision}]"
+        + ("; to see why: {command}" if audited_by is not None else ""),
         listener=facts.listener,
         stage=request.stage.value,
         what=_what(request),
@@ -66,7 +76,13 @@ def _(event: Denied) -> None:
         source=str(verdict.source or ""),
         code=verdict.reason_code,
         decision=verdict.decision_id,
+        **({} if audited_by is None else {"command": _command(verdict.decision_id, audited_by)}),
     )
+
+
+def _command(decision: str, config: Path) -> str:
+    """Nothing in it comes from the network, so that it can be pasted into a shell."""
+    return f"mqttsecure explain --id {shlex.quote(decision)} --config {shlex.quote(str(config))}"
 
 
 @_tell.register

@@ -131,20 +131,28 @@ def listener_of(parts: Parts, name: str | None) -> ListenerConfig:
     return listeners[name]
 
 
-def judge(parts: Parts, scenario: Scenario, purpose: Purpose = Purpose.EXPLAIN, *, live: bool = False) -> Trial:
-    """Put a scenario to the chain; ``live`` where it is that of the running broker.
+def judge(
+    parts: Parts, scenario: Scenario, purpose: Purpose = Purpose.EXPLAIN, *, live_at: float | None = None
+) -> Trial:
+    """Put a scenario to the chain.
+
+    Args:
+        parts: of the configuration.
+        scenario: the client, and what it does.
+        purpose: of the question.
+        live_at: the time, where this is the running broker, so that policies which keep counts can be asked as well.
 
     Raises:
         ConfigError: the scenario makes no sense with this configuration.
     """
-    return _Judge(parts, scenario, purpose, live).trial()
+    return _Judge(parts, scenario, purpose, live_at).trial()
 
 
 class _Judge:
     """One scenario on its way through the stages."""
 
-    def __init__(self, parts: Parts, scenario: Scenario, purpose: Purpose, live: bool) -> None:
-        self._live = live
+    def __init__(self, parts: Parts, scenario: Scenario, purpose: Purpose, live_at: float | None) -> None:
+        self._live_at = live_at
         self._parts = parts
         self._scenario = check_scenario(scenario)
         self._purpose = purpose
@@ -219,8 +227,10 @@ class _Judge:
     def _ask(self, stage: Stage, **more: Any) -> Explanation:
         secret = bool(more.pop("secret_assumed", False))
         assumed = more.pop("assumed", None)
-        request = Request(stage, self._facts, 0.0, self._purpose, **more)
-        found = self._parts.chain.explain_offline(request, secret_assumed=secret, assumed=assumed, live=self._live)
+        request = Request(stage, self._facts, self._live_at or 0.0, self._purpose, **more)
+        found = self._parts.chain.explain_offline(
+            request, secret_assumed=secret, assumed=assumed, live=self._live_at is not None
+        )
         self._facts = dataclasses.replace(self._facts, attributes=dict(found.request.connection.attributes))
         self._stages.append(found)
         return found
