@@ -8,7 +8,7 @@ policies are collected; with any at all there is no chain.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ from mqttsecure.service.policy_tests import demanded_failures
 from mqttsecure.service.problems import Problems
 from mqttsecure.service.schema import PolicyTable
 
-__all__ = ["Assembly", "UsedPolicy", "build", "check"]
+__all__ = ["Assembly", "Rejudge", "UsedPolicy", "build", "check"]
 
 _TABLE_KEYS: Final = tuple(keys_of(PolicyTable))
 
@@ -59,7 +59,22 @@ class Assembly:
     warnings: tuple[str, ...]
 
 
-def build(config: BrokerConfig, *, clock: IReactorTime, workers: WorkerPool, version: int = 1) -> Assembly:
+Rejudge = Callable[[Iterable[int] | None], None]
+"""Has connections judged again, by their ids, or all that lives."""
+
+
+def _nothing_lives(connection_ids: Iterable[int] | None) -> None:
+    """Nothing is to be judged where no broker runs."""
+
+
+def build(
+    config: BrokerConfig,
+    *,
+    clock: IReactorTime,
+    workers: WorkerPool,
+    version: int = 1,
+    rejudge: Rejudge = _nothing_lives,
+) -> Assembly:
     """Build the chain that ``config`` describes.
 
     Args:
@@ -67,11 +82,12 @@ def build(config: BrokerConfig, *, clock: IReactorTime, workers: WorkerPool, ver
         clock: for the policies and the chain.
         workers: the threads that policies may use; it need not have been started.
         version: of the policy; a reload counts it up.
+        rejudge: what policies call that now answer differently.
 
     Raises:
         ConfigError: with every problem of every policy.
     """
-    return _Builder(config, Problems(config.path, config.lines), clock, workers).build(version)
+    return _Builder(config, Problems(config.path, config.lines), clock, workers, rejudge).build(version)
 
 
 def check(config: BrokerConfig, problems: Problems | None = None) -> Assembly:
@@ -93,11 +109,19 @@ def check(config: BrokerConfig, problems: Problems | None = None) -> Assembly:
 class _Builder:
     """Builds one assembly."""
 
-    def __init__(self, config: BrokerConfig, problems: Problems, clock: IReactorTime, workers: WorkerPool) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        problems: Problems,
+        clock: IReactorTime,
+        workers: WorkerPool,
+        rejudge: Rejudge = _nothing_lives,
+    ) -> None:
         self._config = config
         self._problems = problems
         self._clock = clock
         self._workers = workers
+        self._rejudge = rejudge
         self._warnings: list[str] = []
 
     def build(self, version: int) -> Assembly:
@@ -186,6 +210,7 @@ class _Builder:
             listeners=used.config.on,
             base_directory=self._config.directory,
             locate=_locator(self._config, used.config),
+            rejudge=self._rejudge,
         )
         try:
             return verify_policy(used.found.factory.build(options, environment), used.config.id)

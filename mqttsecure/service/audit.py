@@ -232,6 +232,7 @@ class AuditedChain:
         self.connection_opened = chain.connection_opened
         self.connection_authenticated = chain.connection_authenticated
         self.connection_closed = chain.connection_closed
+        self.strike = chain.strike
 
     def decide(self, request: Request) -> Verdict | Pending:
         """As the chain decides."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -117,7 +118,9 @@ class BrokerService(Service):
         """Build the chain and open the listeners. The reactor runs no connection before this returns."""
         _Service.startService(self)
         try:
-            ready = make_ready(self._config, clock=self._reactor, workers=self._workers)
+            ready = make_ready(
+                self._config, clock=self._reactor, workers=self._workers, rejudge=self._request_rejudging
+            )
             self._audit = self._open_audit()
         except ConfigError as error:
             self._unbind()
@@ -228,7 +231,14 @@ class BrokerService(Service):
         if driver.is_changing:
             raise ConfigError("a reload is under way; try again in a moment")
         config = prepare(before.config.path, owner=None, tell=lambda line: _log.info("{line}", line=line))
-        ready = make_ready(config, clock=self._reactor, workers=self._workers, version=before.version + 1)
+        ready = make_ready(
+            config,
+            clock=self._reactor,
+            workers=self._workers,
+            version=before.version + 1,
+            rejudge=self._request_rejudging,
+        )
+        ready.assembly.chain.inherit(before.assembly.chain)
         notes = restart_needed(before.config, config)
         self._in_force = ready
         self._open_listeners(ready)
@@ -251,6 +261,10 @@ class BrokerService(Service):
             self._reload_again = False
             self._reactor.callLater(0, self.reload_and_tell)
         return seconds
+
+    def _request_rejudging(self, connection_ids: Iterable[int] | None) -> None:
+        if self.driver is not None:
+            self.driver.request_rejudging(connection_ids)
 
     def reload_and_tell(self) -> None:
         """The same, with what is wrong told in the log: for SIGHUP, where nobody waits for an answer."""
@@ -277,9 +291,16 @@ class BrokerService(Service):
         if self.driver is not None:
             done.append(self.driver.close_all(_LAST_WORDS))
         finished = DeferredList([each for each in done if each is not None], consumeErrors=True)
+        finished.addBoth(lambda _: self._save())
         finished.addBoth(lambda _: self._workers.stop())
         finished.addBoth(self._close_audit)
         return finished
+
+    def _save(self) -> Any:
+        """Have the policies write what they know."""
+        if self._in_force is None:
+            return None
+        return self._in_force.assembly.chain.save().addTimeout(_LAST_WORDS, self._reactor)
 
     def _close_audit(self, result: Any) -> Any:
         if self._audit is not None:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mqttsecure.errors import ConfigError
 from mqttsecure.policy.workers import WorkerPool
-from mqttsecure.service.assembly import Assembly, build
+from mqttsecure.service.assembly import Assembly, Rejudge, build
 from mqttsecure.service.config import BrokerConfig, ListenerConfig
 from mqttsecure.transport.tls import ServerContext
 
@@ -38,13 +38,21 @@ class InForce:
         return [each.name for each in self.config.listeners if each.reason_strings]
 
 
-def make_ready(config: BrokerConfig, *, clock: IReactorTime, workers: WorkerPool, version: int = 1) -> InForce:
-    """Build it all.
+def make_ready(
+    config: BrokerConfig,
+    *,
+    clock: IReactorTime,
+    workers: WorkerPool,
+    version: int = 1,
+    rejudge: Rejudge | None = None,
+) -> InForce:
+    """Build it all. ``rejudge`` is for policies that answer differently while the broker runs.
 
     Raises:
         ConfigError: with every problem; nothing was changed.
     """
-    assembly = build(config, clock=clock, workers=workers, version=version)
+    more = {} if rejudge is None else {"rejudge": rejudge}
+    assembly = build(config, clock=clock, workers=workers, version=version, **more)
     contexts = {listener.name: _context(listener, assembly) for listener in assembly.listeners}
     return InForce(config, assembly, contexts, version)
 

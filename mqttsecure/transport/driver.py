@@ -6,7 +6,7 @@ All connections that the core touched in one reactor turn are written at its end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -18,6 +18,7 @@ from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import ConnectionFacts, Decide, Pending, Request, Verdict
 from mqttsecure.core.events import Event
 from mqttsecure.core.limits import Limits
+from mqttsecure.transport.strikes import Strikes
 from mqttsecure.wire.constants import ReasonCode
 
 __all__ = ["Adapter", "Chain", "CoreDriver"]
@@ -29,6 +30,9 @@ _MANY: Final = 256
 
 _SLICE: Final = 0.01
 """Seconds for which judging again may hold up the reactor at a time: a message waits no longer than for a flush."""
+
+_GATHER: Final = 0.05
+"""Seconds in which requests to judge connections again are gathered: an attack brings many bans."""
 
 _LONG: Final = 0.002
 """Seconds of writing after which the next round rests; shorter rounds cost nobody a delay worth the name."""
@@ -44,6 +48,8 @@ class Chain(Protocol):
     def connection_authenticated(self, connection: ConnectionFacts) -> None: ...
 
     def connection_closed(self, connection: ConnectionFacts) -> None: ...
+
+    def strike(self, connection: ConnectionFacts, weight: int, why: str) -> None: ...
 
 
 class Adapter(Protocol):
@@ -71,6 +77,7 @@ class Handover:
         self._new = new
         self._told: set[int] = set()
         self.decide = old.decide
+        self.strike = old.strike
 
     def tell(self, connection: ConnectionFacts) -> None:
         """Tell the new chain of a connection that was there before, unless it has heard of it."""
@@ -128,6 +135,7 @@ class CoreDriver:
         self.core.observe_authenticated(lambda facts: self.chain.connection_authenticated(facts))
         self.limits = limits
         self._report = report
+        self._strikes = Strikes(lambda facts, weight, why: self.chain.strike(facts, weight, why))
         self.is_stopping = False
         self._flush_is_due = False
         self._flush_call: IDelayedCall | None = None
@@ -138,6 +146,8 @@ class CoreDriver:
         self.gates: set[Gate] = set()
         self._all_gone: Deferred[None] | None = None
         self._rejudged: list[tuple[float, Deferred[float]]] = []
+        self._requested: set[int] | None = set()
+        self._requested_call: IDelayedCall | None = None
         self.last_rejudging = 0.0
         self.longest_slice = 0.0
 
@@ -215,13 +225,30 @@ class CoreDriver:
                 return
         told()
 
-    def rejudge(self) -> Deferred[float]:
-        """Have everything judged again, in slices between which the reactor does other things.
+    def request_rejudging(self, connection_ids: Iterable[int] | None = None) -> None:
+        """Have these connections judged again, or all that lives, in a moment: many requests cost one round."""
+        if connection_ids is None:
+            self._requested = None
+        elif self._requested is not None:
+            self._requested.update(connection_ids)
+        if self._requested_call is None and not self.is_stopping:
+            self._requested_call = self.clock.callLater(_GATHER, self._rejudge_requested)
+
+    def _rejudge_requested(self) -> None:
+        self._requested_call = None
+        requested, self._requested = self._requested, set()
+        if requested is None:
+            self.rejudge()
+        else:
+            self.rejudge([each for each in self.core.state.connections if each.facts.connection_id in requested])
+
+    def rejudge(self, connections: Iterable[Connection] | None = None) -> Deferred[float]:
+        """Have these judged again, or everything, in slices between which the reactor does other things.
 
         Returns:
             A Deferred of the seconds that it took, once all has been asked about.
         """
-        self.core.rejudge()
+        self.core.rejudge(connections)
         done: Deferred[float] = Deferred()
         self._rejudged.append((self.clock.seconds(), done))
         if len(self._rejudged) == 1:
@@ -385,6 +412,7 @@ class CoreDriver:
 
     def _tell(self, events: list[Event]) -> None:
         try:
+            self._strikes.take(events, self.clock.seconds())
             self._report(events)
         except Exception:
             self._internal_error()
@@ -419,8 +447,8 @@ class CoreDriver:
 
     def stop(self) -> None:
         """Leave no call behind."""
-        for call in (self._timer, self._flush_call):
+        for call in (self._timer, self._flush_call, self._requested_call):
             if call is not None and call.active():
                 call.cancel()
-        self._timer = self._flush_call = None
+        self._timer = self._flush_call = self._requested_call = None
         self._flush_is_due = False

@@ -217,7 +217,7 @@ class AuditedChainTests(SynchronousTestCase):
             def decide(self, request: Request) -> Pending:
                 return inner
 
-            connection_opened = connection_authenticated = connection_closed = None
+            connection_opened = connection_authenticated = connection_closed = strike = None
 
         pending = self.chain(1.0, Later()).decide(make_request())
         assert isinstance(pending, Pending)

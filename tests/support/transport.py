@@ -145,6 +145,7 @@ class ObservedChain(Chain):
         self.opened: list[int] = []
         self.authenticated: list[int] = []
         self.closed: list[int] = []
+        self.strikes: list[tuple[int, str]] = []
 
     def decide(self, request: Request) -> Verdict | Pending:
         return self(request)
@@ -157,6 +158,9 @@ class ObservedChain(Chain):
 
     def connection_closed(self, connection: ConnectionFacts) -> None:
         self.closed.append(connection.connection_id)
+
+    def strike(self, connection: ConnectionFacts, weight: int, why: str) -> None:
+        self.strikes.append((connection.connection_id, why))
 
 
 class TlsFiles:
