@@ -201,7 +201,9 @@ def print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
             notes += [
                 f"{name}: {row.get('error') or str(row.get('lost')) + ' lost'}" for row in mine if row not in valid
             ]
-            medians[name] = statistics.median(row[key] for row in valid) if valid else None
+            # A broker that has held connections before gives their memory to the next ones: only its first run tells.
+            together = max if key == "rss_per_conn" else statistics.median
+            medians[name] = together(row[key] for row in valid) if valid else None
         cells = "".join(f"{'-' if medians[name] is None else f'{medians[name]:,.0f}':>16}" for name in names)
         ratio = ""
         first, last = medians[names[0]], medians[base]
