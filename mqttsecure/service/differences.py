@@ -22,8 +22,9 @@ from mqttsecure.policy.trace import Outcome
 from mqttsecure.service.assembly import Assembly
 from mqttsecure.service.clients import identities_of, names_of
 from mqttsecure.service.difference_words import changes_in_words
+from mqttsecure.service.parts import Parts
 
-__all__ = ["Change", "Differences", "differences"]
+__all__ = ["Change", "Comparison", "Differences", "differences"]
 
 _SOMEONE: Final = "someone"
 
@@ -59,7 +60,7 @@ class Differences:
 
 def differences(old: Assembly, new: Assembly) -> Differences:
     """Compare two configurations."""
-    comparison = _Comparison(old, new)
+    comparison = Comparison(old, new)
     return Differences(tuple(comparison.changes()), tuple(changes_in_words(old, new)), tuple(comparison.notes()))
 
 
@@ -77,11 +78,11 @@ class _Kind:
 class _Side:
     """One of the two configurations."""
 
-    def __init__(self, assembly: Assembly) -> None:
-        self.assembly = assembly
-        self.chain: PolicyChain = assembly.chain
-        self.identities = identities_of(assembly.chain)
-        self.names = names_of(assembly.chain)
+    def __init__(self, parts: Parts) -> None:
+        self.authorities = tuple(parts.authorities)
+        self.chain: PolicyChain = parts.chain
+        self.identities = identities_of(parts.chain)
+        self.names = names_of(parts.chain)
         self._groups: dict[tuple[str, str], frozenset[str]] = {}
         for each in self.identities:
             if each.name is not None:
@@ -90,7 +91,7 @@ class _Side:
         # Of an identity policy that does not tell, anyone may come.
         self._anyone = any(
             each.factory.stages.get(Stage.AUTHENTICATE) is Role.GRANTS and not IIdentities.providedBy(each.policy)
-            for each in assembly.chain.bindings
+            for each in parts.chain.bindings
         )
 
     @property
@@ -120,10 +121,10 @@ class _Side:
         return someone.groups | {group}
 
 
-class _Comparison:
+class Comparison:
     """Two configurations side by side."""
 
-    def __init__(self, old: Assembly, new: Assembly) -> None:
+    def __init__(self, old: Parts, new: Parts) -> None:
         self._old, self._new = _Side(old), _Side(new)
         self._notes: dict[str, None] = {}
         listeners = [each.name for each in new.listeners]
@@ -146,7 +147,7 @@ class _Comparison:
     # Who
 
     def _authorities(self) -> list[str]:
-        found = [name for side in (self._old, self._new) for name in side.assembly.authorities]
+        found = [name for side in (self._old, self._new) for name in side.authorities]
         for side in (self._old, self._new):
             found += [each.authority for each in side.identities]
         return list(dict.fromkeys(found))
@@ -191,6 +192,7 @@ class _Comparison:
     # What
 
     def changes(self) -> Iterator[Change]:
+        """What each kind of client gains and loses."""
         for kind in self._kinds():
             for action in Action:
                 yield from self._of(kind, action)
