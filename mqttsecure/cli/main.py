@@ -13,6 +13,7 @@ from mqttsecure.cli.passwd import passwd
 from mqttsecure.cli.policies import policies
 from mqttsecure.cli.policy import policy
 from mqttsecure.cli.running import clients, reload, status
+from mqttsecure.cli.why import why
 
 __all__ = ["main"]
 
@@ -45,6 +46,7 @@ def main() -> None:
       mqttsecure status --config etc/broker.toml       how the running broker is
       mqttsecure reload --config etc/broker.toml       put a changed configuration in force, all of it or nothing
       mqttsecure clients list --config etc/broker.toml who is connected
+      mqttsecure why pump-7 --config etc/broker.toml   what is wrong with a client, and what helps
 
     \b
     Exit codes of all commands:
@@ -63,3 +65,4 @@ main.add_command(policy)
 main.add_command(status)
 main.add_command(reload)
 main.add_command(clients)
+main.add_command(why)

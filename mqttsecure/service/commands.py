@@ -6,10 +6,9 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from cryptography import x509
 from twisted.internet.defer import Deferred
 
 from mqttsecure.core.connection import Connection
@@ -19,6 +18,7 @@ from mqttsecure.core.session import Session
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.asking import ask, ask_of_client, scenario_from_json
 from mqttsecure.service.in_force import InForce
+from mqttsecure.service.watching import certificate_days_left, client_now, is_about
 from mqttsecure.transport.driver import CoreDriver
 from mqttsecure.wire.constants import ReasonCode
 
@@ -26,6 +26,9 @@ __all__ = ["Commands", "LastDenials"]
 
 _MAXIMUM_LISTED: Final = 10_000
 """Clients in one answer; more are counted."""
+
+_MAXIMUM_WATCHED: Final = 100
+"""Clients about which all is told at once: more of one user or address are alike."""
 
 _MAXIMUM_REMEMBERED: Final = 4096
 """Clients whose last denial is remembered; the audit log has the others."""
@@ -99,6 +102,7 @@ class Commands:
             "client": self.client,
             "disconnect": self.disconnect,
             "explain": self.explain,
+            "watch": self.watch,
         }
 
     def status(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +174,7 @@ class Commands:
                 {"policy": each.policy, "seconds_left": self._seconds_left(each.valid_until)}
                 for each in session.facts.evidence
             ],
-            "certificate_days_left": _days_left(session.facts),
+            "certificate_days_left": certificate_days_left(session.facts),
             "tls": None if session.facts.tls is None else f"{session.facts.tls.version} {session.facts.tls.cipher}",
             "session_expiry_seconds": session.expiry,
             "keep_alive_seconds": session.facts.keep_alive,
@@ -196,6 +200,15 @@ class Commands:
             return ask(assembly, scenario, now)
         session = self._session({"client_id": scenario.client_id})
         return ask_of_client(assembly, scenario, session, now)
+
+    def watch(self, request: dict[str, Any]) -> dict[str, Any]:
+        """How the clients are that have ``who`` as their identifier, user or address."""
+        who = request.get("who")
+        if not isinstance(who, str):
+            raise ConfigError("`who` is a Client Identifier, a user or an address")
+        core, now = self._driver.core, self._driver.clock.seconds()
+        found = [client_now(core, each, now) for each in core.state.sessions.values() if is_about(each, who)]
+        return {"total": len(found), "clients": found[:_MAXIMUM_WATCHED]}
 
     def disconnect(self, request: dict[str, Any]) -> dict[str, Any]:
         """End a client's connection with 0x98; its session stays."""
@@ -245,13 +258,3 @@ def _row(session: Session) -> dict[str, Any]:
         "listener": facts.listener,
         "version": _VERSIONS.get(facts.protocol_version, "?"),
     }
-
-
-def _days_left(facts: ConnectionFacts) -> float | None:
-    if facts.tls is None or facts.tls.peer_certificate is None:
-        return None
-    try:
-        end = x509.load_der_x509_certificate(facts.tls.peer_certificate).not_valid_after_utc
-    except ValueError:
-        return None
-    return round((end - datetime.now(UTC)).total_seconds() / 86_400, 1)
