@@ -25,6 +25,10 @@ _WRITE_SIZE: Final = 64 * 1024
 """Most that is written at once, so that no more than that can wait in the transport for a socket that is full; the rest
 stays in the outbox, where it is counted and can be dropped."""
 
+_MANY_PIECES: Final = 1024
+"""Pieces of an outbox that has to wait; more are joined, since acknowledgements that nobody reads are small, and as
+objects of their own would cost ten times the bytes that are counted."""
+
 
 @implementer(IHandshakeListener)
 class MqttProtocol(Protocol):
@@ -168,19 +172,24 @@ class MqttProtocol(Protocol):
             self._counters.bytes_sent += size
             if self._sender.is_blocked:
                 self._count_held(connection)
+        elif len(outbox) > _MANY_PIECES:
+            connection.outbox = [b"".join(outbox)]
         if connection.closing:
             self._close(connection)
             return
         if connection.reading is not self._is_reading:
-            self._is_reading = connection.reading
-            if connection.reading:
-                self._transport.resumeProducing()
-            else:
-                self._transport.pauseProducing()
+            self._set_reading(connection.reading)
         if connection.writable and not connection.outbox:
             session = connection.session
             if connection.replays is not None or (session is not None and session.queue is not None):
                 self._driver.core.drained(connection, self._driver.clock.seconds())
+
+    def _set_reading(self, is_reading: bool) -> None:
+        self._is_reading = is_reading
+        if is_reading:
+            self._transport.resumeProducing()
+        else:
+            self._transport.pauseProducing()
 
     def _count_held(self, connection: Connection) -> None:
         """What the transport holds, TLS's overhead included, counts as part of the outbox until it is sent."""

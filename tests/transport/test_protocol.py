@@ -441,6 +441,23 @@ class ClosingTests(unittest.SynchronousTestCase):
                 listening.advance(2.1)
                 listening.check_counts()
 
+    def test_acknowledgements_that_nobody_reads(self) -> None:
+        """A flood of pings whose answers are not read is kept as few pieces, not as an object for each answer."""
+        listening = Listening(self, limits=SlowReaderTests.LIMITS)
+        far = listening.connected("c", receive_buffer=4096)
+        far.reads = False
+        far.send(subscribe_bytes("a"))
+        for _ in range(100):
+            listening.driver.publish("a", b"x" * 100_000)
+            listening.turn()
+        (connection,) = listening.driver.core.state.connections
+        self.assertFalse(connection.writable)
+        for _ in range(20):
+            far.send(b"\xc0\x00" * 1000)
+            listening.turns(3)
+        self.assertLess(len(connection.outbox), 3000)
+        self.assertEqual(sum(map(len, connection.outbox)) + connection.adapter._sender.held, connection.outbox_bytes)
+
     def test_goodbye_of_a_client_that_does_not_read(self) -> None:
         """TLS may be over with bytes still to send: the session is over at once, the socket two seconds later."""
         listening = Listening(self, tls_files().server())
