@@ -62,20 +62,58 @@ def _is_weaker(outer: Rule, inner: Rule, action: Action) -> bool:
     return may & ~must == 0
 
 
-def _covering(rule: Rule, others: Iterable[Rule], action: Action) -> list[Rule]:
+_Head = tuple[str, ...]
+
+
+class _ByWho:
+    """Rules by whom they are about and by how their filters begin, so that thousands of users or devices with a rule
+    each are not compared with one another.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules: dict[tuple[str, str], dict[_Head, dict[str, Rule]]] = {}
+        for rule in rules:
+            heads = self._rules.setdefault((rule.who.kind, rule.who.name), {})
+            heads.setdefault(self._head(rule), {})[rule.id] = rule
+
+    @staticmethod
+    def _head(rule: Rule) -> _Head:
+        """The first two levels, () where a wildcard is among them."""
+        levels = _filter(rule).split("/")[:2]
+        return () if "+" in levels or "#" in levels else tuple(levels)
+
+    def remove(self, rule: Rule) -> None:
+        del self._rules[rule.who.kind, rule.who.name][self._head(rule)][rule.id]
+
+    def near(self, rule: Rule) -> Iterator[Rule]:
+        """Those that may concern everyone whom a rule concerns and meet its filter, but for the rule itself."""
+        head = self._head(rule)
+        for key in dict.fromkeys([("everyone", ""), (rule.who.kind, rule.who.name)]):
+            heads = self._rules.get(key, {})
+            for found in [heads.get((), {}), heads.get(head, {})] if head else list(heads.values()):
+                for other in found.values():
+                    if other is not rule:
+                        yield other
+
+
+def _covering(rule: Rule, others: _ByWho, action: Action) -> list[Rule]:
+    topic_filter = _filter(rule)
     return [
         other
-        for other in others
-        if action in other.actions and _is_wider(other, rule) and _is_weaker(other, rule, action)
+        for other in others.near(rule)
+        if action in other.actions
+        and intersects(_filter(other), topic_filter)
+        and _is_wider(other, rule)
+        and _is_weaker(other, rule, action)
     ]
 
 
-def _is_covered(rule: Rule, others: Iterable[Rule], action: Action) -> bool:
+def _is_covered(rule: Rule, others: _ByWho, action: Action) -> bool:
     return covered_by(_filter(rule), [_filter(other) for other in _covering(rule, others, action)])
 
 
 def _cancelled(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Lint]]:
-    denies = [rule for rule in rules if rule.effect is Effect.DENY]
+    denies = _ByWho(rule for rule in rules if rule.effect is Effect.DENY)
     for rule in rules:
         if rule.effect is Effect.DENY:
             continue
@@ -97,21 +135,18 @@ def _cancelled(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Lint]]:
 
 
 def _redundant(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Lint]]:
-    kept = list(rules)
+    kept = {effect: _ByWho(rule for rule in rules if rule.effect is effect) for effect in (Effect.PERMIT, Effect.DENY)}
     # From the last on, and each without those found before: of two that are equal the first stays.
     for rule in reversed(rules):
-        others = [other for other in kept if other is not rule and other.effect is rule.effect]
+        others = kept[rule.effect]
         if not all(_is_covered(rule, others, action) for action in rule.actions):
             continue
-        kept.remove(rule)
         by = ", ".join(
             dict.fromkeys(
-                other.id
-                for action in rule.actions
-                for other in _covering(rule, others, action)
-                if intersects(_filter(other), _filter(rule))
+                other.id for action in Action if action in rule.actions for other in _covering(rule, others, action)
             )
         )
+        others.remove(rule)
         yield (
             rule,
             Lint("redundant-rule", rule.source, f"{rule.id}: {rule.text}", f"{by} says as much", "remove it"),

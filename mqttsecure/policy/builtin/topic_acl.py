@@ -201,7 +201,10 @@ class TopicAcl:
     # Told, not asked
 
     def grants(self, subject: Subject) -> list[Grant]:
-        return grants_of(self.rules, subject, self.contained)
+        keys = [("user", subject.name or ""), *(("group", group) for group in subject.groups)]
+        near = [position for key in keys for position in self._by_name.get(key, ())]
+        rules = [self.rules[position] for position in sorted({*self._everyone, *near})]
+        return grants_of(rules, subject, self.contained)
 
     def names(self) -> list[tuple[str, str | None, str]]:
         return names_in(self.rules)
