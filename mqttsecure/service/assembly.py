@@ -25,7 +25,7 @@ from mqttsecure.policy.environment import Authority, PolicyEnvironment
 from mqttsecure.policy.registry import FoundFactory, PolicyRegistry, verify_policy
 from mqttsecure.policy.workers import WorkerPool
 from mqttsecure.service.certificates import check_certificates, load_authorities
-from mqttsecure.service.config import BrokerConfig, ListenerConfig, PolicyConfig
+from mqttsecure.service.config import BrokerConfig, ListenerConfig, PolicyConfig, read_config
 from mqttsecure.service.config_checks import is_loopback
 from mqttsecure.service.development import preview
 from mqttsecure.service.explain_errors import keys_of, location_of, what_is_wrong
@@ -48,7 +48,10 @@ class UsedPolicy:
 
 @dataclass(slots=True, frozen=True)
 class Assembly:
-    """All that the broker needs of its configuration. ``warnings`` are for the log at the start."""
+    """All that the broker needs of its configuration.
+
+    ``warnings`` are for the log at the start; ``shadow`` is the candidate of `[shadow]`.
+    """
 
     config: BrokerConfig
     chain: PolicyChain
@@ -57,6 +60,7 @@ class Assembly:
     limits: Limits
     policies: tuple[UsedPolicy, ...]
     warnings: tuple[str, ...]
+    shadow: Assembly | None = None
 
 
 Rejudge = Callable[[Iterable[int] | None], None]
@@ -142,11 +146,29 @@ class _Builder:
         self._problems.raise_if_any()
         self._warnings += _asked_too_early(bindings)
         warnings = tuple(self._warnings)
-        assembly = Assembly(config, chain, config.listeners, authorities, config.limits, tuple(used), warnings)
+        shadow = self._shadow(version)
+        assembly = Assembly(config, chain, config.listeners, authorities, config.limits, tuple(used), warnings, shadow)
         for problem in demanded_failures(config, assembly):
             self._problems.add_text(problem)
         self._problems.raise_if_any()
         return assembly
+
+    def _shadow(self, version: int) -> Assembly | None:
+        """The candidate; what is wrong with it is as wrong as anything else."""
+        if self._config.shadow is None:
+            return None
+        try:
+            config, problems = read_config(self._config.shadow)
+            if config.shadow is not None:
+                # Nor could one that names itself ever be built.
+                problems.add(("shadow", "config"), "a candidate has no candidate of its own; remove `[shadow]` here")
+                problems.raise_if_any()
+            with preview(config) as complete:
+                return _Builder(complete, problems, self._clock, self._workers).build(version)
+        except ConfigError as error:
+            for problem in error.problems:
+                self._problems.add_text(problem)
+        return None
 
     def _placed(self, problem: str) -> str:
         """The chain knows listeners by their names alone; where they stand is known here."""

@@ -16,17 +16,18 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
 
-from mqttsecure.core.decisions import Effect, Pending, Purpose, Request, Stage, Verdict
+from mqttsecure.core.decisions import ConnectionFacts, Effect, Pending, Purpose, Request, Stage, Verdict
 from mqttsecure.core.events import Denied, Event
+from mqttsecure.policy.step import decision_ids
 from mqttsecure.service.audit_events import EventRecords, bounded, tls_record
 from mqttsecure.service.audit_reading import SCHEMA_VERSION, last_records
 from mqttsecure.transport.driver import Chain
 
-__all__ = ["SCHEMA_VERSION", "AuditLog", "AuditedChain", "audit_record", "last_records"]
+__all__ = ["SCHEMA_VERSION", "AuditLog", "AuditedChain", "Watcher", "audit_record", "last_records"]
 
 _log = Logger()
 
@@ -200,6 +201,14 @@ class AuditLog:
             )
 
 
+class Watcher(Protocol):
+    """What is told of each decision. It must not raise, and take no time worth the name."""
+
+    def note(self, request: Request, verdict: Verdict) -> None: ...
+
+    def forget(self, connection: ConnectionFacts) -> None: ...
+
+
 class AuditedChain:
     """A chain that times its decisions and records a share of its permits.
 
@@ -215,6 +224,7 @@ class AuditedChain:
         permits: float,
         seconds: Callable[[], float],
         random: Callable[[], float],
+        watcher: Watcher | None = None,
     ) -> None:
         """
         Args:
@@ -223,16 +233,24 @@ class AuditedChain:
             permits: the share of permits to record, 0.0 to 1.0.
             seconds: monotonic seconds.
             random: a number from 0.0 up to, not including, 1.0.
+            watcher: is told of each decision.
         """
         self.inner = chain
         self._audit = audit
         self._permits = permits
         self._seconds = seconds
         self._random = random
+        self._watcher = watcher
+        self._decision_ids = decision_ids(os.urandom)
         self.connection_opened = chain.connection_opened
         self.connection_authenticated = chain.connection_authenticated
-        self.connection_closed = chain.connection_closed
         self.strike = chain.strike
+
+    def connection_closed(self, connection: ConnectionFacts) -> None:
+        """Hand on, and let the watcher forget it."""
+        self.inner.connection_closed(connection)
+        if self._watcher is not None:
+            self._watcher.forget(connection)
 
     def decide(self, request: Request) -> Verdict | Pending:
         """As the chain decides."""
@@ -259,4 +277,7 @@ class AuditedChain:
             and request.purpose is Purpose.LIVE
             and self._random() < self._permits
         ):
+            verdict.decision_id = verdict.decision_id or next(self._decision_ids)  # the chain gives denials alone one
             self._audit.record(request, verdict)
+        if self._watcher is not None:
+            self._watcher.note(request, verdict)

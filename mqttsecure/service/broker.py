@@ -26,6 +26,7 @@ from mqttsecure.service.exit_code import fail_start
 from mqttsecure.service.in_force import InForce, make_ready, restart_needed
 from mqttsecure.service.prepare import prepare
 from mqttsecure.service.report import report
+from mqttsecure.service.shadow import Shadow
 from mqttsecure.service.sys_topics import SysTopics
 from mqttsecure.transport.driver import Chain, CoreDriver
 from mqttsecure.transport.gate import ListenerFactory
@@ -81,6 +82,7 @@ class BrokerService(Service):
         self._ports: list[tuple[ListenerConfig, Any]] = []
         self._sys_topics: SysTopics | None = None
         self._audit: AuditLog | None = None
+        self._shadow: Shadow | None = None
         self._control: ControlSocket | None = None
         self._denials = LastDenials()
         self._reload_again = False
@@ -152,7 +154,9 @@ class BrokerService(Service):
     def _open_control(self, driver: CoreDriver) -> None:
         path = self._config.control
         if path is not None:
-            commands = Commands(driver, self._now_in_force, self.reload, self._denials, self._audit_counts)
+            commands = Commands(
+                driver, self._now_in_force, self.reload, self._denials, self._audit_counts, self._shadow_counts
+            )
             self._control = ControlSocket(path, commands.table(), self._reactor)
             self._control.open()
 
@@ -163,6 +167,9 @@ class BrokerService(Service):
 
     def _audit_counts(self) -> tuple[int, int] | None:
         return None if self._audit is None else (self._audit.written, self._audit.lost)
+
+    def _shadow_counts(self) -> dict[str, int]:
+        return {} if self._shadow is None else self._shadow.counts
 
     def _open_audit(self) -> AuditLog | None:
         audit = self._config.audit
@@ -185,10 +192,27 @@ class BrokerService(Service):
     def _audited(self, ready: InForce) -> Chain:
         chain = ready.assembly.chain
         audit = ready.config.audit
+        if self._shadow is not None:
+            self._shadow.stop()
+            self._shadow = None
         if self._audit is None or audit is None:
             return chain
+        candidate = ready.assembly.shadow
+        if candidate is not None:
+            self._shadow = Shadow(
+                chain,
+                candidate.chain,
+                self._audit.write,
+                clock=self._reactor,
+                wall_clock=lambda: datetime.now(UTC),
+            )
         return AuditedChain(
-            chain, self._audit, permits=audit.permits, seconds=self._reactor.seconds, random=random.random
+            chain,
+            self._audit,
+            permits=audit.permits,
+            seconds=self._reactor.seconds,
+            random=random.random,
+            watcher=self._shadow,
         )
 
     def _report(self, events: list[Event]) -> None:
@@ -303,6 +327,8 @@ class BrokerService(Service):
         return self._in_force.assembly.chain.save().addTimeout(_LAST_WORDS, self._reactor)
 
     def _close_audit(self, result: Any) -> Any:
+        if self._shadow is not None:
+            self._shadow.stop()
         if self._audit is not None:
             self._audit.close()
         return result

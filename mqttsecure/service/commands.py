@@ -76,6 +76,7 @@ class Commands:
         reload: puts the configuration in force again.
         denials: what is remembered of each client.
         audit_counts: records written and lost, where there is an audit log.
+        shadow_counts: what the shadow has compared; empty where there is none.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class Commands:
         reload: Callable[[], Any],
         denials: LastDenials,
         audit_counts: Callable[[], tuple[int, int] | None],
+        shadow_counts: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._driver = driver
         self._in_force = in_force
         self._reload = reload
         self._denials = denials
         self._audit_counts = audit_counts
+        self._shadow_counts = shadow_counts
         self._started = driver.clock.seconds()
 
     def table(self) -> Mapping[str, Callable[[dict[str, Any]], Any]]:
@@ -129,10 +132,12 @@ class Commands:
         counters["policy_timeouts"] = chain.timeouts
         if audit is not None:
             counters["audit_written"], counters["audit_lost"] = audit
+        counters |= {f"shadow_{name}": count for name, count in self._shadow_counts().items()}
         return {
             "ready": not self._driver.is_stopping,
             "pid": os.getpid(),
             "config": str(ready.config.path),
+            "shadow": None if ready.config.shadow is None else str(ready.config.shadow),
             "policy_version": ready.version,
             "listeners": [listener.name for listener in ready.config.listeners],
             "gauges": gauges,

@@ -130,6 +130,8 @@ class BrokerConfig:
     audit: AuditConfig | None = None
     control: Path | None = None
     """The control socket."""
+    shadow: Path | None = None
+    """The configuration of the candidate."""
 
     @property
     def directory(self) -> Path:
@@ -279,6 +281,7 @@ def _resolve(file: Path, lines: TomlLines, tables: Tables) -> BrokerConfig:
         tests_required=tables.tests.required,
         audit=_audit(directory, tables.audit),
         control=None if tables.control.socket is None else resolve_path(directory, tables.control.socket),
+        shadow=None if tables.shadow.config is None else resolve_path(directory, tables.shadow.config),
     )
 
 

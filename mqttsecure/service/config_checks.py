@@ -169,6 +169,11 @@ def _check_aliases(tables: Tables, problems: Problems) -> None:
             problems.add(("alias", index, "is"), f'"{alias.is_}" is itself an alias; name the principal at its end')
 
 
+def _check_shadow(tables: Tables, problems: Problems) -> None:
+    if tables.shadow.config is not None and tables.audit.file is None:
+        problems.add(("shadow", "config"), "has nowhere to record differences; add `[audit]` with `file`")
+
+
 _CHECKS: Final[tuple[Callable[[Tables, Problems], None], ...]] = (
     _check_there,
     _check_unique,
@@ -178,6 +183,7 @@ _CHECKS: Final[tuple[Callable[[Tables, Problems], None], ...]] = (
     _check_authorities,
     _check_policies,
     _check_aliases,
+    _check_shadow,
 )
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "LogTable",
     "PluginsTable",
     "PolicyTable",
+    "ShadowTable",
     "TestsTable",
     "TlsTable",
     "split_address",
@@ -328,6 +329,19 @@ class AuditTable(Table):
     )
 
 
+class ShadowTable(Table):
+    """`[shadow]`: a candidate configuration whose policies judge along; only the differences are recorded.
+
+    Nothing of what they say is enforced. It needs an audit log; see `docs/reference/shadow.md`.
+    """
+
+    config: FileName | None = documented(
+        "The configuration whose policies are the candidate. Without it there is none.",
+        default=None,
+        example="next.toml",
+    )
+
+
 class ControlTable(Table):
     """`[control]`: the socket through which `mqttsecure status`, `reload` and `clients` talk to the running broker."""
 
@@ -352,3 +366,4 @@ class ConfigTables(Table):
     tests: TestsTable = Field(default_factory=TestsTable)
     audit: AuditTable = Field(default_factory=AuditTable)
     control: ControlTable = Field(default_factory=ControlTable)
+    shadow: ShadowTable = Field(default_factory=ShadowTable)

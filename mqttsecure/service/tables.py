@@ -26,6 +26,7 @@ from mqttsecure.service.schema import (
     LogTable,
     PluginsTable,
     PolicyTable,
+    ShadowTable,
     TestsTable,
 )
 
@@ -49,6 +50,7 @@ class Tables:
     tests: TestsTable
     audit: AuditTable
     control: ControlTable
+    shadow: ShadowTable
     listener: dict[int, ListenerTable] = field(default_factory=dict)
     authority: dict[int, AuthorityTable] = field(default_factory=dict)
     policy: dict[int, PolicyTable] = field(default_factory=dict)
@@ -76,6 +78,7 @@ def read_tables(document: dict[str, Any], problems: Problems) -> Tables:
         tests=reader.one("tests", TestsTable),
         audit=reader.one("audit", AuditTable),
         control=reader.one("control", ControlTable),
+        shadow=reader.one("shadow", ShadowTable),
     )
     tables.listener = reader.many("listener", ListenerTable)
     tables.authority = reader.many("authority", AuthorityTable)
