@@ -27,6 +27,8 @@ SURFACE = {
         "connection_authenticated": "(connection)",
         "connection_closed": "(connection)",
     },
+    "IStrikeObserver": {"struck": "(connection, weight, why)"},
+    "IStateKeeper": {"inherit": "(previous)", "save": "()"},
     "IAuthority": {"name": None, "password_file": None, "ca_certificates": None, "crl_files": None},
     "IPolicyEnvironment": {
         "policy_id": None,
@@ -40,6 +42,7 @@ SURFACE = {
         "source": "(option=None, index=None)",
         "problem": "(option, text, index=None)",
         "defer_to_thread": "(function, *arguments)",
+        "request_rejudging": "(connection_ids=None)",
     },
     "IGrants": {"grants": "(subject)", "names": "()", "advise": "(request)"},
     "IIdentities": {"identities": "()", "decide_assuming": "(request)"},

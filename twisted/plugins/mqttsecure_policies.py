@@ -4,6 +4,7 @@
 from mqttsecure.policy.builtin.factory import BuiltinFactory
 
 ip_allowlist = BuiltinFactory("ip-allowlist", "ip_allowlist:IpAllowlistFactory")
+ban = BuiltinFactory("ban", "ban:BanFactory")
 connection_limit = BuiltinFactory("connection-limit", "connection_limit:ConnectionLimitFactory")
 tls_requirements = BuiltinFactory("tls-requirements", "tls_requirements:TlsRequirementsFactory")
 client_id = BuiltinFactory("client-id", "client_id:ClientIdFactory")

@@ -25,9 +25,9 @@ class BuiltinFactoryTests(SynchronousTestCase):
     """The factories as the plugin loader finds them."""
 
     def test_shows_all_policies(self) -> None:
-        """The nine built-in policies are there under their names."""
+        """The built-in policies are there under their names."""
         names = (
-            "ip-allowlist connection-limit tls-requirements client-id password-file client-certificate anonymous "
+            "ip-allowlist ban connection-limit tls-requirements client-id password-file client-certificate anonymous "
             "topic-acl rate-limit"
         )
         self.assertEqual([factory.name for factory in FACTORIES], names.split())

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mqttsecure.policy.builtin.ban_options import BanOverride
 from mqttsecure.policy.builtin.connection_limit import Override
 from tests.policy.builtin.test_factory import FACTORIES
 
+OVERRIDES = {"connection-limit": [Override], "ban": [BanOverride]}
 _FOLDER = Path(__file__).parents[3] / "docs" / "reference" / "policies"
 
 
@@ -22,8 +24,7 @@ class PagesTests(SynchronousTestCase):
             page = (_FOLDER / f"{factory.name}.md").read_text()
             for stage, role in factory.stages.items():
                 self.assertIn(f"| {stage.value} | {role.value} |", page)
-            models = [factory.options] + ([Override] if factory.name == "connection-limit" else [])
-            for model in models:
+            for model in [factory.options, *OVERRIDES.get(factory.name, ())]:
                 for key, field in model.model_fields.items():
                     self.assertIn(f"| `{key}` |", page, factory.name)
                     self.assertIn(str(field.description), page, factory.name)
