@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.test_asking -*-
+# -*- test-case-name: tests.cli.test_explain_past -*-
 """``mqttsecure explain --live``: a question put to the chain of the running broker, where policies know their counts.
 
 It is asked with the purpose EXPLAIN: nothing is counted, spent or remembered. What is asked is about a client that is
