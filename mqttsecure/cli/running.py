@@ -15,7 +15,7 @@ from mqttsecure.cli.output import EXIT_PROBLEMS, json_option, print_json, print_
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.config import read_config
 
-__all__ = ["clients", "reload", "request", "socket_of", "status"]
+__all__ = ["ask_broker", "clients", "reload", "request", "socket_of", "status", "which_broker"]
 
 _PATIENCE: Final = 60.0
 """Seconds to wait for an answer: a reload reads files and judges everything again."""
@@ -23,7 +23,7 @@ _PATIENCE: Final = 60.0
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _which(command: _F) -> _F:
+def which_broker(command: _F) -> _F:
     """The options that say which broker is meant."""
     config = click.option(
         "--config",
@@ -35,7 +35,7 @@ def _which(command: _F) -> _F:
     return path(config(command))
 
 
-def _ask(context: click.Context, config: Path | None, path: Path | None, command: str, **options: Any) -> Any:
+def ask_broker(context: click.Context, config: Path | None, path: Path | None, command: str, **options: Any) -> Any:
     """Ask the broker; ends the command with 1 where it cannot be reached or says no."""
     try:
         return request(socket_of(config, path), {"command": command, **options})
@@ -90,7 +90,7 @@ def request(path: Path, question: dict[str, Any]) -> Any:
 
 
 @click.command()
-@_which
+@which_broker
 @json_option
 @click.option("--prometheus", is_flag=True, help="Print the figures in Prometheus' text format.")
 @click.pass_context
@@ -105,7 +105,7 @@ def status(context: click.Context, config: Path | None, path: Path | None, as_js
 
     Exit codes: 0 it serves, 1 it does not or cannot be reached, 2 the command line makes no sense.
     """
-    answer = _ask(context, config, path, "status")
+    answer = ask_broker(context, config, path, "status")
     if prometheus:
         click.echo(_prometheus(answer), nl=False)
     elif as_json:
@@ -136,7 +136,7 @@ def _prometheus(answer: dict[str, Any]) -> str:
 
 
 @click.command()
-@_which
+@which_broker
 @json_option
 @click.pass_context
 def reload(context: click.Context, config: Path | None, path: Path | None, as_json: bool) -> None:
@@ -152,7 +152,7 @@ def reload(context: click.Context, config: Path | None, path: Path | None, as_js
 
     Exit codes: 0 in force, 1 refused or not reached, 2 the command line makes no sense.
     """
-    answer = _ask(context, config, path, "reload")
+    answer = ask_broker(context, config, path, "reload")
     if as_json:
         print_json(answer)
         return
@@ -179,7 +179,7 @@ def clients() -> None:
 
 @clients.command("list")
 @click.argument("match", default="")
-@_which
+@which_broker
 @json_option
 @click.pass_context
 def list_(context: click.Context, match: str, config: Path | None, path: Path | None, as_json: bool) -> None:
@@ -192,7 +192,7 @@ def list_(context: click.Context, match: str, config: Path | None, path: Path | 
 
     Exit codes: 0 done, 1 not reached, 2 the command line makes no sense.
     """
-    answer = _ask(context, config, path, "clients", match=match)
+    answer = ask_broker(context, config, path, "clients", match=match)
     if as_json:
         print_json(answer)
         return
@@ -203,7 +203,7 @@ def list_(context: click.Context, match: str, config: Path | None, path: Path | 
 
 @clients.command()
 @click.argument("client_id")
-@_which
+@which_broker
 @json_option
 @click.pass_context
 def show(context: click.Context, client_id: str, config: Path | None, path: Path | None, as_json: bool) -> None:
@@ -215,7 +215,7 @@ def show(context: click.Context, client_id: str, config: Path | None, path: Path
 
     Exit codes: 0 done, 1 there is no such client or the broker is not reached, 2 the command line makes no sense.
     """
-    answer = _ask(context, config, path, "client", client_id=client_id)
+    answer = ask_broker(context, config, path, "client", client_id=client_id)
     if as_json:
         print_json(answer)
         return
@@ -226,7 +226,7 @@ def show(context: click.Context, client_id: str, config: Path | None, path: Path
 
 @clients.command()
 @click.argument("client_id")
-@_which
+@which_broker
 @click.pass_context
 def disconnect(context: click.Context, client_id: str, config: Path | None, path: Path | None) -> None:
     """Disconnect a client (0x98, Administrative action). It may come back unless a policy keeps it out.
@@ -237,7 +237,7 @@ def disconnect(context: click.Context, client_id: str, config: Path | None, path
 
     Exit codes: 0 done, 1 it is not connected or the broker is not reached, 2 the command line makes no sense.
     """
-    answer = _ask(context, config, path, "disconnect", client_id=client_id)
+    answer = ask_broker(context, config, path, "disconnect", client_id=client_id)
     click.echo(f"{answer['client_id']} is disconnected")
 
 
