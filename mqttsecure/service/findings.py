@@ -311,6 +311,7 @@ def _judge_again(finding: Finding, config: BrokerConfig, parts: Parts | None) ->
         line = _advice(policy, advice)
         if line:
             finding.mend = line
+            finding.source = finding.source or (str(advice.where) if advice.where else None)
             return
 
 

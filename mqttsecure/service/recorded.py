@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.test_recorded -*-
+# -*- test-case-name: tests.cli.test_policy_replay -*-
 """Decisions of the past, put to a configuration of today.
 
 A record holds what was asked, but no secret and no certificate. A question that needs one is put as if the secret were
