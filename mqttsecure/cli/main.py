@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from mqttsecure.cli.bans import bans
 from mqttsecure.cli.check import check
 from mqttsecure.cli.explain import explain
 from mqttsecure.cli.passwd import passwd
@@ -46,6 +47,7 @@ def main() -> None:
       mqttsecure status --config etc/broker.toml       how the running broker is
       mqttsecure reload --config etc/broker.toml       put a changed configuration in force, all of it or nothing
       mqttsecure clients list --config etc/broker.toml who is connected
+      mqttsecure bans list --config etc/broker.toml    which addresses are banned, and why
       mqttsecure why pump-7 --config etc/broker.toml   what is wrong with a client, and what helps
 
     \b
@@ -57,6 +59,7 @@ def main() -> None:
     """
 
 
+main.add_command(bans)
 main.add_command(check)
 main.add_command(explain)
 main.add_command(passwd)

@@ -17,6 +17,7 @@ from mqttsecure.core.events import Denied, Event
 from mqttsecure.core.session import Session
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.asking import ask, ask_of_client, scenario_from_json
+from mqttsecure.service.ban_commands import BanCommands
 from mqttsecure.service.in_force import InForce
 from mqttsecure.service.watching import certificate_days_left, client_now, is_about
 from mqttsecure.transport.driver import CoreDriver
@@ -103,6 +104,7 @@ class Commands:
             "reload": self.reload,
             "clients": self.clients,
             "client": self.client,
+            **BanCommands(self._in_force).table(),
             "disconnect": self.disconnect,
             "explain": self.explain,
             "watch": self.watch,
