@@ -27,6 +27,7 @@ class AskedBrokerCase(SynchronousTestCase):
         # Under /tmp: a socket's name has room for a hundred bytes.
         self.socket = Path(f"/tmp/mqttsecure-test-{id(self):x}")
         self.addCleanup(self.socket.unlink, missing_ok=True)
+        self.addCleanup(self.socket.with_name(f"{self.socket.name}.lock").unlink, missing_ok=True)
         self.audit = self.folder / "audit.jsonl"
         extra = f'[control]\nsocket = "{self.socket}"\n[audit]\nfile = "audit.jsonl"\n'
         self.files = write_config(self.folder, plaintext=True, extra=extra)

@@ -237,6 +237,7 @@ class ShadowedBrokerTests(SynchronousTestCase):
         # Under /tmp: a socket's name has room for a hundred bytes.
         self.socket = Path(f"/tmp/mqttsecure-test-{id(self):x}")
         self.addCleanup(self.socket.unlink, missing_ok=True)
+        self.addCleanup(self.socket.with_name(f"{self.socket.name}.lock").unlink, missing_ok=True)
         self.next = self.folder / "next.toml"
         self.audit = self.folder / "audit.jsonl"
 
