@@ -23,6 +23,7 @@ from mqttsecure.policy.builtin.rules import parse_rule
 from mqttsecure.policy.registry import PolicyRegistry
 from mqttsecure.service.assembly import check
 from mqttsecure.service.config import load_config
+from mqttsecure.service.policy_test_file import read_tests
 from mqttsecure.service.problems import Problems
 from mqttsecure.service.tables import read_tables
 from mqttsecure.service.toml_lines import toml_lines
@@ -86,10 +87,12 @@ class TomlTests(SynchronousTestCase):
 
     @staticmethod
     def kind(snippet: Snippet) -> str:
-        """A whole configuration, some tables of one, or lines of a list of rules."""
+        """A whole configuration, some tables of one, lines of a list of rules, or a policy test file."""
         if snippet.text.lstrip().startswith('"'):
             return "rules"
         document = tomllib.loads(snippet.text)
+        if "test" in document:
+            return "policy tests"
         return "configuration" if {"listener", "policy"} <= document.keys() else "tables"
 
     def test_rules_can_be_read(self) -> None:
@@ -102,10 +105,18 @@ class TomlTests(SynchronousTestCase):
     def test_tables_are_valid(self) -> None:
         """Some tables of a configuration have no unknown key and no wrong value."""
         for snippet in snippets("toml"):
-            if self.kind(snippet) != "rules":
+            if self.kind(snippet) in ("configuration", "tables"):
                 problems = Problems(snippet.page, toml_lines(snippet.text))
                 read_tables(tomllib.loads(snippet.text), problems)
                 self.assertEqual(problems.texts, [], str(snippet))
+
+    def test_policy_tests_can_be_read(self) -> None:
+        """What is shown as a file of policy tests is one."""
+        file = Path(self.mktemp())
+        for snippet in snippets("toml"):
+            if self.kind(snippet) == "policy tests":
+                file.write_text(snippet.text)
+                self.assertGreater(len(read_tests(file)), 0, str(snippet))
 
     def test_options_of_policies_are_valid(self) -> None:
         """Each policy exists and takes the options that the example gives it."""
