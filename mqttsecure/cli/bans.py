@@ -38,7 +38,16 @@ _user = click.option("--user", is_flag=True, help="NAME is a user, written autho
 
 @click.group()
 def bans() -> None:
-    """List, make and lift bans of addresses at the running broker. It needs a policy `ban`."""
+    """List, make and lift bans of addresses at the running broker. It needs a policy `ban`.
+
+    \b
+    Examples:
+      mqttsecure bans list --config etc/broker.toml
+      mqttsecure bans add 192.0.2.7 --for 1h --note "port scans" --config etc/broker.toml
+      mqttsecure bans remove 192.0.2.7 --config etc/broker.toml
+
+    Exit codes: 0 done, 1 refused or the broker is not reached, 2 the command line makes no sense.
+    """
 
 
 @bans.command("list")

@@ -109,8 +109,8 @@ class CompileTests(NftCase):
         """What is made, and how it compares with the broker."""
         answer = json.loads(self.nft("--json", SHIPPED).stdout)
         self.assertEqual((answer["ok"], answer["table"], answer["output"]), (True, "mqttsecure", None))
-        self.assertIn("limit_1_connections", answer["chains"])
-        self.assertIn("rate_1_connections_v4", answer["sets"])
+        self.assertIn("limit_2_connections", answer["chains"])
+        self.assertIn("rate_2_connections_v4", answer["sets"])
         self.assertEqual(answer["maps"], [])
         self.assertIsInstance(answer["wider"][0]["line"], int)
         self.assertIn(GOLDEN.read_text(), answer["ruleset"])

@@ -24,7 +24,7 @@ class StageTableTests(unittest.SynchronousTestCase):
     def test_each_policy_has_a_row(self) -> None:
         """I see at which stages a policy grants, at which it restricts, and that it is asked nowhere else."""
         rows = {line.split("`")[1]: line.split(" | ")[1:] for line in stage_table().splitlines()[2:]}
-        self.assertEqual(len(rows), 9)
+        self.assertEqual(len(rows), 11)
         self.assertEqual(rows["client-id"], ["-", "-", "**grants**", "restricts", "-", "-", "- |"])
 
     def test_page_without_marks_is_refused(self) -> None:

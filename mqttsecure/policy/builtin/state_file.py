@@ -55,11 +55,13 @@ class StateFile:
         """What is in the file, None where there is none yet.
 
         Raises:
-            ConfigError: it may not be used, or could never be written: others can read it, or its folder is missing.
+            ConfigError: it may not be used, as others can read it, or could never be written, as its folder and
+                that one's are missing.
             Damaged: it is no JSON.
         """
-        if not self.path.parent.is_dir():
-            raise ConfigError(f"{self.path}: there is no folder {self.path.parent}; make it, for the user that serves")
+        folder = self.path.parent
+        if not folder.is_dir() and not Path(os.path.normpath(folder)).parent.is_dir():
+            raise ConfigError(f"{self.path}: there is no folder {folder}; make it, for the user that serves")
         if not os.path.lexists(self.path):
             return None
         content = read_secret(self.path, _MAXIMUM_BYTES)
@@ -139,6 +141,7 @@ class StateFile:
 def _replace(path: Path, document: Any, aside: Path | None) -> None:
     """Runs in a worker thread, one at a time for each file."""
     content = json.dumps(document, ensure_ascii=True, indent=1).encode() + b"\n"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     if aside is not None:
         with contextlib.suppress(FileNotFoundError):
             os.replace(path, aside)

@@ -479,7 +479,7 @@ class FactoryTests(BanCase):
 
     def test_file_that_cannot_be(self) -> None:
         """A folder that is missing, a file that others read: refused with the mend."""
-        self.assertIn("there is no folder", problems_of(self.build_with, {"file": "no/bans.json"})[0])
+        self.assertIn("there is no folder", problems_of(self.build_with, {"file": "no/such/bans.json"})[0])
         (self.folder / "open.json").write_text("{}")
         (self.folder / "open.json").chmod(0o644)
         self.assertIn("chmod 600", problems_of(self.build_with, {"file": "open.json"})[0])

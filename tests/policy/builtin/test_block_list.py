@@ -160,7 +160,7 @@ class BlockListTests(SynchronousTestCase):
         path.write_text(whole)
         path.chmod(0o666)
         self.assertIn("chmod 600", problems_of(self.build)[0])
-        self.assertIn("there is no folder", problems_of(self.build, "no/blocked.json")[0])
+        self.assertIn("there is no folder", problems_of(self.build, "no/such/blocked.json")[0])
 
     def test_number_is_bounded(self) -> None:
         """There is an end to what one person looks after."""

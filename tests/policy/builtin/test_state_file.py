@@ -91,8 +91,10 @@ class StateFileTests(SynchronousTestCase):
     def test_failure_is_told_and_mended(self) -> None:
         """No folder, no room, no worker: who asked hears of it, and it is tried again."""
         self.folder.rename(self.folder.with_name("gone"))
+        self.folder.touch()
         error = self.failureResultOf(self.file.flush(), ConfigError).value
         self.assertIn("cannot be written", str(error))
+        self.folder.unlink()
         self.folder.with_name("gone").rename(self.folder)
         self.environment.full = True
         self.failureResultOf(self.file.flush(), ConfigError)
@@ -129,6 +131,11 @@ class StateFileTests(SynchronousTestCase):
         self.assertIn("chmod 600", str(self.assertRaises(ConfigError, self.file.read)))
 
     def test_folder_that_is_missing(self) -> None:
-        """It is told before the first ban is lost."""
-        file = StateFile(self.folder / "no" / "bans.json", self.environment, dict)
+        """One is made at the first write; two that are missing are a mistake, told before the first ban is lost."""
+        file = StateFile(self.folder / "no" / "such" / "bans.json", self.environment, dict)
         self.assertIn("there is no folder", str(self.assertRaises(ConfigError, file.read)))
+        file = StateFile(self.folder / "new" / "bans.json", self.environment, lambda: self.state)
+        self.assertIsNone(file.read())
+        self.successResultOf(file.flush())
+        self.assertEqual(file.read(), self.state)
+        self.assertEqual(stat.S_IMODE((self.folder / "new").stat().st_mode), 0o700)
