@@ -17,6 +17,7 @@ from mqttsecure.core.replaying import Replaying
 from mqttsecure.core.session import Delivery, Session
 from mqttsecure.core.state import BrokerState
 from mqttsecure.core.subscriptions import SharedGroup, Subscription
+from mqttsecure.core.throttling import within_meters
 from mqttsecure.core.waiting import Waiting
 
 __all__ = ["Deliveries", "Target"]
@@ -156,7 +157,7 @@ class Deliveries:
                 group.taken(member)
                 self.waiting.start(target, message, verdict)
                 return True
-            if verdict.effect is Effect.PERMIT and self._judging.spend(verdict, message, now):
+            if verdict.effect is Effect.PERMIT and within_meters(verdict.meters, len(message.payload), now):
                 group.taken(member)
                 self._send_or_queue(session, _delivery(target, message, verdict), now)
                 return True
@@ -168,7 +169,9 @@ class Deliveries:
 
     def decided(self, target: Target, message: Message, verdict: Verdict, now: float) -> None:
         """Go on with a message whose verdict is there."""
-        if verdict.effect is not Effect.PERMIT or (verdict.meters and not self._judging.spend(verdict, message, now)):
+        if verdict.effect is not Effect.PERMIT or (
+            verdict.meters and not within_meters(verdict.meters, len(message.payload), now)
+        ):
             self.denied(target.session, message, target.group, target.passed_over, verdict, now)
             return
         self._send_or_queue(target.session, _delivery(target, message, verdict), now)

@@ -89,15 +89,6 @@ class Judging:
             state.events.append(Denied(request, verdict))
         return verdict
 
-    @staticmethod
-    def spend(verdict: Verdict, message: Message, now: float) -> bool:
-        """Count the message on the verdict's meters; False where one refuses it."""
-        for meter in verdict.meters:
-            decision = meter.spend(1, len(message.payload), now)
-            if decision is not None and decision.effect is Effect.DENY:
-                return False
-        return True
-
     def _remember(self, session: Session, topic: str, qos: int, retain: bool, verdict: Verdict) -> None:
         session.verdicts.put(topic, qos, retain, verdict, self._state.limits.maximum_cached_decisions)
 

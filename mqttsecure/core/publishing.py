@@ -187,15 +187,6 @@ class Publishing:
         else:
             self._accept(connection, packet, route, now)
 
-    @staticmethod
-    def spend_for_will(verdict: Verdict, will: Will, now: float) -> bool:
-        """Count a will on the verdict's meters; False where one refuses it. There is nobody left to slow down."""
-        for meter in verdict.meters:
-            decision = meter.spend(1, len(will.payload), now)
-            if decision is not None and decision.effect is Effect.DENY:
-                return False
-        return True
-
     def refuse(
         self,
         connection: Connection,

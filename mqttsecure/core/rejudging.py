@@ -35,12 +35,6 @@ class Rejudging:
         self._state = state
         self._connections: deque[Connection] = deque()
         self._sessions: deque[Session] = deque()
-        self._waiting = 0
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all that was put in is judged, what waited for a policy's answer included."""
-        return not (self._connections or self._sessions or self._waiting)
 
     @property
     def has_work(self) -> bool:
@@ -138,10 +132,8 @@ class Rejudging:
         answer = self._state.decide(request)
         if not isinstance(answer, Pending):
             return judged(answer, now)
-        self._waiting += 1
 
         def resume(verdict: Verdict, now: float) -> None:
-            self._waiting -= 1
             # A verdict of older policies says nothing; whoever changed them has put everything in again.
             if self._state.policy_version == version and judged(verdict, now):
                 go_on(now)

@@ -10,10 +10,19 @@ from mqttsecure.core.decisions import Decision, Effect, Meter, Obligation, Throt
 from mqttsecure.core.events import Throttled
 from mqttsecure.core.state import BrokerState
 
-__all__ = ["Throttling"]
+__all__ = ["Throttling", "within_meters"]
 
 _TOLD_EVERY: Final = 60.0
 """Seconds between two events about one connection: one at its limit is paused many times a second."""
+
+
+def within_meters(meters: tuple[Meter, ...], octets: int, now: float) -> bool:
+    """Count one message on ``meters`` where there is nobody to slow down; False where one refuses it."""
+    for meter in meters:
+        decision = meter.spend(1, octets, now)
+        if decision is not None and decision.effect is Effect.DENY:
+            return False
+    return True
 
 
 class Throttling:

@@ -10,6 +10,7 @@ from mqttsecure.core.model import Envelope
 from mqttsecure.core.publishing import Publishing
 from mqttsecure.core.session import Session
 from mqttsecure.core.state import BrokerState
+from mqttsecure.core.throttling import within_meters
 from mqttsecure.wire.packets import Will
 
 __all__ = ["PendingWill", "Wills"]
@@ -82,7 +83,7 @@ class Wills:
                 self._state.counters.publishes_denied += 1
                 self._state.events.append(Denied(request, verdict))
                 return
-            if not self._publishing.spend_for_will(verdict, will, now):
+            if not within_meters(verdict.meters, len(will.payload), now):
                 self._state.counters.publishes_denied += 1
                 return
             message = self._publishing.message_of(will, pending.envelope, now)

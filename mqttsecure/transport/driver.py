@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from mqttsecure.core.broker import BrokerCore
 from mqttsecure.core.connection import Connection
-from mqttsecure.core.decisions import ConnectionFacts, Decide, Pending, Request, Verdict
+from mqttsecure.core.decisions import ConnectionFacts, Pending, Request, Verdict
 from mqttsecure.core.events import Event
 from mqttsecure.core.limits import Limits
 from mqttsecure.transport.strikes import Strikes
@@ -131,7 +131,7 @@ class CoreDriver:
     ) -> None:
         self.chain = chain
         self.clock = clock
-        self.core = BrokerCore(limits, self.decide, random_bytes, acknowledge_denied, reason_strings)
+        self.core = BrokerCore(limits, self._decide, random_bytes, acknowledge_denied, reason_strings)
         self.core.observe_authenticated(lambda facts: self.chain.connection_authenticated(facts))
         self.limits = limits
         self._report = report
@@ -152,10 +152,6 @@ class CoreDriver:
         self.longest_slice = 0.0
 
     # -- questions -----------------------------------------------------------------------------------------------
-
-    @property
-    def decide(self) -> Decide:
-        return self._decide
 
     def _decide(self, request: Request) -> Verdict | Pending:
         answer = self.chain.decide(request)
