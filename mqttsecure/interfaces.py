@@ -42,6 +42,7 @@ from mqttsecure.core.decisions import (
     TlsFacts,
     Writer,
 )
+from mqttsecure.core.records import Batch, StoredEntry, StoredRetained, StoredSession
 
 __all__ = [
     "EVERY_TOPIC",
@@ -64,6 +65,8 @@ __all__ = [
     "IPolicy",
     "IPolicyEnvironment",
     "IPolicyFactory",
+    "IRetainedStore",
+    "ISessionStore",
     "IStateKeeper",
     "IStrikeObserver",
     "KnownIdentity",
@@ -333,3 +336,61 @@ class IIdentities(Interface):
 
     def decide_assuming(request: Request) -> Decision:
         """What ``decide`` would answer if the secret that the client showed with its user name were right."""
+
+
+# Stores: where durable state lives. `mqttsecure.store.contract` has the tests that each must pass.
+
+
+class ISessionStore(Interface):
+    """Keeps what outlives the process. All methods are called on the reactor's thread and return without waiting.
+
+    What is read reflects every batch that was given to :meth:`commit` before. A store that cannot write (a full disk,
+    a file that became read-only, an error of the device) keeps the batch and tries again until it can, or is closed;
+    meanwhile it says so by :attr:`on_problem` and :attr:`on_recovered`.
+    """
+
+    on_problem = Attribute("Callable[[str], None]: told, once each time, why nothing can be written at the moment.")
+    on_recovered = Attribute("Callable[[], None]: told when it can be written again.")
+
+    def open() -> None:
+        """Make ready; may block, as it is called before the broker serves. A damaged store is put aside and mended.
+
+        Raises:
+            mqttsecure.errors.ConfigError: it may not be used: not ours to write, in use, or of a newer release.
+        """
+
+    def losses() -> Sequence[str]:
+        """What :meth:`open`, or reading since, found damaged and could not be kept: a line each, for the log."""
+
+    def commit(batch: Batch) -> Deferred[None]:
+        """Write ``batch`` as one transaction, after all that were given before.
+
+        Returns:
+            A Deferred that fires when it is on disk, so that neither the end of this process nor a loss of power undoes
+            it. It never fails; where the store is closed first it never fires.
+        """
+
+    def load_sessions(after: int, limit: int) -> Sequence[StoredSession]:
+        """The sessions whose key is above ``after``, by rising key, ``limit`` at most. May block: for the start."""
+
+    def load_entries(session: int, after: int, limit: int, octets: int) -> Deferred[Sequence[StoredEntry]]:
+        """The entries of a session whose number is above ``after``, by rising number.
+
+        Args:
+            session: its key.
+            limit: how many at most.
+            octets: stop after the entry with which they come to as much; one entry at least is given.
+        """
+
+    def load_incoming(session: int) -> Deferred[Sequence[int]]:
+        """The Packet Identifiers of QoS 2 messages that the session has taken in and not released."""
+
+    def close() -> Deferred[None]:
+        """Write what was given to :meth:`commit`, give up what cannot be written, and let go of everything."""
+
+
+class IRetainedStore(Interface):
+    """Keeps retained messages; the same object as the :class:`ISessionStore`, as one transaction holds both."""
+
+    def load_retained(after: tuple[str, str], limit: int) -> Sequence[StoredRetained]:
+        """Retained messages of (namespace, topic) above ``after``, in that order. May block: for the start."""
