@@ -19,6 +19,7 @@ from zope.interface import Attribute, Interface
 
 from mqttsecure.core.decisions import (
     EVERY_TOPIC,
+    NAMESPACE,
     Action,
     CapKeepAlive,
     CapQos,
@@ -47,6 +48,7 @@ from mqttsecure.core.records import Batch, StoredEntry, StoredRetained, StoredSe
 __all__ = [
     "EVERY_TOPIC",
     "INTERFACE_VERSION",
+    "NAMESPACE",
     "Action",
     "Advice",
     "CapKeepAlive",
@@ -100,7 +102,9 @@ class IPolicyFactory(Interface):
     options = Attribute(
         "type[pydantic.BaseModel]: the keys of its table beyond id, use, on, timeout_ms, final, required."
     )
-    attributes = Attribute("Mapping[str, type]: the attributes its decisions may set.")
+    attributes = Attribute(
+        "Mapping[str, type]: the attributes its decisions may set; `namespace` (a str) puts the client into one."
+    )
 
     def build(options: Any, environment: IPolicyEnvironment) -> IPolicy:
         """Build one policy.

@@ -35,6 +35,13 @@ def which_broker(command: _F) -> _F:
     return path(config(command))
 
 
+def in_namespace(command: _F) -> _F:
+    """The option that says in which namespace a client is."""
+    return click.option("--namespace", default="", help="The client's namespace, where it is not the default one.")(
+        command
+    )
+
+
 def ask_broker(context: click.Context, config: Path | None, path: Path | None, command: str, **options: Any) -> Any:
     """Ask the broker; ends the command with 1 where it cannot be reached or says no."""
     try:
@@ -197,16 +204,21 @@ def list_(context: click.Context, match: str, config: Path | None, path: Path | 
         print_json(answer)
         return
     columns = ["client_id", "principal", "connected", "peer", "listener", "version"]
+    if any(row["namespace"] for row in answer["clients"]):
+        columns.insert(1, "namespace")
     rows = [[_word(row[column]) for column in columns] for row in answer["clients"]]
     print_table(f"{answer['total']} clients", [column.replace("_", " ") for column in columns], rows)
 
 
 @clients.command()
 @click.argument("client_id")
+@in_namespace
 @which_broker
 @json_option
 @click.pass_context
-def show(context: click.Context, client_id: str, config: Path | None, path: Path | None, as_json: bool) -> None:
+def show(
+    context: click.Context, client_id: str, namespace: str, config: Path | None, path: Path | None, as_json: bool
+) -> None:
     """Show one client: who it is, what it may do, what waits for it, and what it was last denied.
 
     \b
@@ -215,7 +227,7 @@ def show(context: click.Context, client_id: str, config: Path | None, path: Path
 
     Exit codes: 0 done, 1 there is no such client or the broker is not reached, 2 the command line makes no sense.
     """
-    answer = ask_broker(context, config, path, "client", client_id=client_id)
+    answer = ask_broker(context, config, path, "client", client_id=client_id, namespace=namespace)
     if as_json:
         print_json(answer)
         return
@@ -226,9 +238,10 @@ def show(context: click.Context, client_id: str, config: Path | None, path: Path
 
 @clients.command()
 @click.argument("client_id")
+@in_namespace
 @which_broker
 @click.pass_context
-def disconnect(context: click.Context, client_id: str, config: Path | None, path: Path | None) -> None:
+def disconnect(context: click.Context, client_id: str, namespace: str, config: Path | None, path: Path | None) -> None:
     """Disconnect a client (0x98, Administrative action). It may come back unless a policy keeps it out.
 
     \b
@@ -237,7 +250,7 @@ def disconnect(context: click.Context, client_id: str, config: Path | None, path
 
     Exit codes: 0 done, 1 it is not connected or the broker is not reached, 2 the command line makes no sense.
     """
-    answer = ask_broker(context, config, path, "disconnect", client_id=client_id)
+    answer = ask_broker(context, config, path, "disconnect", client_id=client_id, namespace=namespace)
     click.echo(f"{answer['client_id']} is disconnected")
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from mqttsecure.core.connection import Connection, State
 from mqttsecure.core.decisions import (
+    NAMESPACE,
     CapKeepAlive,
     CapSessionExpiry,
     ConnectionFacts,
@@ -179,6 +180,7 @@ class Connecting:
         facts.principal = verdict.principal
         facts.groups = verdict.groups
         facts.evidence = verdict.evidence
+        facts.namespace = facts.attributes.get(NAMESPACE, "")
         connection.exchange = {"authentication_data": verdict.authentication_data}
         if not packet.client_id:
             facts.client_id = "auto-" + self._state.random_bytes(12).hex()
@@ -245,6 +247,9 @@ class Connecting:
         if verdict.principal is None or facts.principal != verdict.principal:
             self._refuse(connection, ReasonCode.NOT_AUTHORIZED, "re-authentication as someone else", now)
             return
+        if facts.attributes.get(NAMESPACE, "") != facts.namespace:
+            self._refuse(connection, ReasonCode.NOT_AUTHORIZED, "re-authentication into another namespace", now)
+            return
         facts.groups = verdict.groups
         facts.evidence = verdict.evidence
         self._forget_decisions(connection)
@@ -279,7 +284,7 @@ class Connecting:
             # A PERMIT that names nobody is no consent to anyone.
             self._refuse(connection, ReasonCode.NOT_AUTHORIZED, "permitted, but as nobody", now)
             return
-        refusal = self._sessions.refusal(connection.facts.client_id, principal)
+        refusal = self._sessions.refusal(connection.facts.client_id, principal, connection.facts.namespace)
         if refusal is not None:
             reason_code, text = refusal
             self._refuse(connection, reason_code, text, now)

@@ -20,6 +20,7 @@ __all__ = [
     "ANONYMOUS_AUTHORITY",
     "BROKER_PRINCIPAL",
     "EVERY_TOPIC",
+    "NAMESPACE",
     "Action",
     "CapKeepAlive",
     "CapQos",
@@ -45,6 +46,7 @@ __all__ = [
     "TlsFacts",
     "Verdict",
     "Writer",
+    "namespace_fault",
 ]
 
 
@@ -178,12 +180,29 @@ class Evidence:
     valid_until: float | None = None
 
 
+NAMESPACE: Final = "namespace"
+"""The attribute by which a policy says, at AUTHENTICATE at the latest, in which namespace a connection lives."""
+
+_LONGEST_NAMESPACE: Final = 64
+"""Characters of one: it is part of every key of the store."""
+
+_NAMESPACE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+
+def namespace_fault(value: object) -> str | None:
+    """What keeps ``value`` from being a namespace; None where it is one."""
+    if isinstance(value, str) and 0 < len(value) <= _LONGEST_NAMESPACE and _NAMESPACE_CHARACTERS.issuperset(value):
+        return None
+    return f"a namespace is 1 to {_LONGEST_NAMESPACE} of A-Z a-z 0-9 - _ . and not {value!r:.100}"
+
+
 @dataclass(slots=True, eq=False)
 class ConnectionFacts:
     """All that is known of a connection, growing from stage to stage. The password is never part of it.
 
     ``attributes`` is written by the chain alone, once per name. ``bridge`` is bit 7 of the 3.x protocol level.
-    ``accepted_at`` is monotonic seconds. ``groups`` are the principal's.
+    ``accepted_at`` is monotonic seconds. ``groups`` are the principal's. ``namespace`` is the one of the attribute
+    :data:`NAMESPACE` once AUTHENTICATE has permitted the client, "" for the default one.
     """
 
     connection_id: int
@@ -203,6 +222,7 @@ class ConnectionFacts:
     groups: frozenset[str] = frozenset()
     attributes: dict[str, Any] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
+    namespace: str = ""
 
 
 @dataclass(slots=True, frozen=True)

@@ -70,13 +70,13 @@ class Deliveries:
     # -- resolving receivers -------------------------------------------------------------------------------------
 
     def resolve(
-        self, topic: str, qos: int, retain: bool, writer: Session | None
+        self, topic: str, qos: int, retain: bool, writer: Session | None, namespace: str
     ) -> tuple[list[Target], list[SharedGroup]]:
-        """Who subscribes to ``topic``: one target a session, however many of its filters overlap.
+        """Who subscribes to ``topic`` in ``namespace``: one target a session, however many of its filters overlap.
 
         v5.0 [MQTT-3.3.4-2]: the highest QoS of the matching subscriptions, with all their Subscription Identifiers.
         """
-        found, groups = self._state.tree.match(topic)
+        found, groups = self._state.tree.match(topic, namespace)
         targets: dict[Session, Target] = {}
         for subscription in found:
             session = subscription.session

@@ -119,7 +119,7 @@ def _reader_request(facts: ConnectionFacts, message: Message, qos: int, retain: 
 def _writer_request(message: Message, now: float) -> Request:
     return Request(
         Stage.PUBLISH,
-        _facts_of(message.envelope.writer),
+        _facts_of(message.envelope.writer, message.envelope.namespace),
         now,
         Purpose.RECHECK,
         topic=message.topic,
@@ -130,7 +130,7 @@ def _writer_request(message: Message, now: float) -> Request:
     )
 
 
-def _facts_of(writer: Writer) -> ConnectionFacts:
+def _facts_of(writer: Writer, namespace: str) -> ConnectionFacts:
     """Facts for asking about a writer whose connection may be long gone."""
     return ConnectionFacts(
         connection_id=0,
@@ -140,4 +140,5 @@ def _facts_of(writer: Writer) -> ConnectionFacts:
         principal=writer.principal,
         groups=writer.groups,
         attributes=dict(writer.attributes),
+        namespace=namespace,
     )

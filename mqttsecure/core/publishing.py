@@ -49,7 +49,7 @@ class Publishing:
         self._deliveries = deliveries
         self._routing = routing
         self._throttling = throttling
-        self._expiries: dict[str, Deadline] = {}
+        self._expiries: dict[tuple[str, str], Deadline] = {}
 
     # -- PUBLISH from a client -----------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class Publishing:
         delivered with the PUBLISH and not again until PUBREL lets its identifier go (v5.0 figure 4.3, method B).
         """
         if route is None or route.verdict.residual is not None:
-            targets, groups = self._deliveries.resolve(message.topic, message.qos, message.retain, connection.session)
+            targets, groups = self._receivers(message, connection.session)
             matched = bool(targets or groups)
             if packet.qos == 2:
                 self._acknowledge(connection, packet, matched, now)
@@ -289,7 +289,7 @@ class Publishing:
             if principal is None:
                 raise RuntimeError("a connection without a principal publishes nothing")
             writer = Writer(principal, facts.client_id, facts.groups, dict(facts.attributes), facts.listener)
-            envelope = connection.envelope = Envelope(writer, self._state.policy_version)
+            envelope = connection.envelope = Envelope(writer, self._state.policy_version, facts.namespace)
         return envelope
 
     # -- receivers -----------------------------------------------------------------------------------------------
@@ -298,32 +298,36 @@ class Publishing:
         """Keep a message with RETAIN, or forget the topic's where it is empty; False where the budget is spent."""
         retained = self._state.retained
         if not message.payload:
-            retained.remove(message.topic)  # v5.0 [MQTT-3.3.1-6], [MQTT-3.3.1-7]
+            retained.remove(message.topic, message.envelope.namespace)  # v5.0 [MQTT-3.3.1-6], [MQTT-3.3.1-7]
         elif not retained.has_room_for(message):
             return False
         else:
             retained.put(message)
-        old = self._expiries.pop(message.topic, None)
+        place = (message.envelope.namespace, message.topic)
+        old = self._expiries.pop(place, None)
         if old is not None:
             old.cancel()
         if message.payload and message.expires_at is not None:
-            self._expiries[message.topic] = self._state.deadlines.at(
-                message.expires_at, lambda now: self._expire(message)
-            )
+            self._expiries[place] = self._state.deadlines.at(message.expires_at, lambda now: self._expire(message))
         return True
 
     def _expire(self, message: Message) -> None:
         """The time of a retained message is over: it makes room."""
-        self._expiries.pop(message.topic, None)
-        if self._state.retained.get(message.topic) is message:
-            self._state.retained.remove(message.topic)
+        namespace = message.envelope.namespace
+        self._expiries.pop((namespace, message.topic), None)
+        if self._state.retained.get(message.topic, namespace) is message:
+            self._state.retained.remove(message.topic, namespace)
             self._state.counters.messages_expired += 1
 
     def distribute(self, message: Message, writer: Session | None, now: float) -> bool:
         """Deliver to whoever subscribes, without a route; whether anyone does."""
-        targets, groups = self._deliveries.resolve(message.topic, message.qos, message.retain, writer)
+        targets, groups = self._receivers(message, writer)
         self._deliver_all(targets, groups, message, now)
         return bool(targets or groups)
+
+    def _receivers(self, message: Message, writer: Session | None) -> tuple[list[Target], list[SharedGroup]]:
+        """Who subscribes to its topic in its namespace."""
+        return self._deliveries.resolve(message.topic, message.qos, message.retain, writer, message.envelope.namespace)
 
     def _deliver_all(self, targets: list[Target], groups: list[SharedGroup], message: Message, now: float) -> None:
         for target in targets:

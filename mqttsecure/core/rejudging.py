@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from mqttsecure.core.connection import Connection
-from mqttsecure.core.decisions import ConnectionFacts, Effect, Pending, Purpose, Request, Stage, Verdict
+from mqttsecure.core.decisions import NAMESPACE, ConnectionFacts, Effect, Pending, Purpose, Request, Stage, Verdict
 from mqttsecure.core.events import Denied
 from mqttsecure.core.session import Session
 from mqttsecure.core.state import BrokerState
@@ -73,13 +73,20 @@ class Rejudging:
             request = Request(stage, _facts_at(connection, stage), now, Purpose.RECHECK)
 
             def judged(verdict: Verdict, now: float, request: Request = request) -> bool:
-                if verdict.effect is Effect.PERMIT:
-                    return True
-                self._end(connection, request, verdict, now)
-                return False
+                if verdict.effect is not Effect.PERMIT:
+                    self._end(connection, request, verdict, now)
+                elif self._belongs_elsewhere(connection, verdict):
+                    self._state.close(connection, ReasonCode.NOT_AUTHORIZED, "belongs into another namespace", now)
+                return connection.is_open
 
             if not self._ask(request, judged, lambda now: self._judge_stages(connection, stages, now), now):
                 return
+
+    @staticmethod
+    def _belongs_elsewhere(connection: Connection, verdict: Verdict) -> bool:
+        """Whether the policies now put it into another namespace than the one it lives in."""
+        namespace = connection.facts.namespace
+        return connection.is_connected and verdict.attributes.get(NAMESPACE, namespace) != namespace
 
     def _end(self, connection: Connection, request: Request, verdict: Verdict, now: float) -> None:
         if not connection.is_open:

@@ -55,7 +55,7 @@ class Replaying:
                 connection.replays.popleft()  # unsubscribed, or replaced
                 continue
             if topics is None:
-                topics = self._state.retained.matching(subscription.inner)
+                topics = self._state.retained.matching(subscription.inner, session.namespace)
                 topics.reverse()  # taken from the end: parents before what is below them
                 connection.replays[0] = (subscription, topics)
             while topics:
@@ -65,7 +65,7 @@ class Replaying:
                     self._go_on_later(connection, now)
                     return
                 left -= 1
-                message = self._state.retained.get(topics.pop())
+                message = self._state.retained.get(topics.pop(), session.namespace)
                 if message is not None:
                     self._send(session, subscription, message, now)
             if connection.replays:  # not so where sending has ended the connection

@@ -19,10 +19,10 @@ class _Node:
 
 
 class RetainedMessages:
-    """The last retained message of each Topic Name, within a budget of messages and bytes."""
+    """The last retained message of each Topic Name, each namespace's by themselves, within one budget for all."""
 
     def __init__(self, maximum_messages: int, maximum_bytes: int) -> None:
-        self._root = _Node()
+        self._roots: dict[str, _Node] = {}
         self.maximum_messages = maximum_messages
         self.maximum_bytes = maximum_bytes
         self.count = 0
@@ -30,14 +30,14 @@ class RetainedMessages:
 
     def has_room_for(self, message: Message) -> bool:
         """Whether :meth:`put` would keep within the budget."""
-        old = self.get(message.topic)
+        old = self.get(message.topic, message.envelope.namespace)
         count = self.count + (old is None)
         octets = self.octets + message.size - (old.size if old is not None else 0)
         return count <= self.maximum_messages and octets <= self.maximum_bytes
 
     def put(self, message: Message) -> None:
         """Keep ``message`` as its topic's retained one; ask :meth:`has_room_for` first."""
-        node = self._root
+        node = self._roots.setdefault(message.envelope.namespace, _Node())
         for level in message.topic.split("/"):
             if node.children is None:
                 node.children = {}
@@ -52,9 +52,11 @@ class RetainedMessages:
         self.count += 1
         self.octets += message.size
 
-    def get(self, topic: str) -> Message | None:
-        """The retained message of ``topic``."""
-        node = self._root
+    def get(self, topic: str, namespace: str = "") -> Message | None:
+        """The retained message of ``topic`` in ``namespace``."""
+        node = self._roots.get(namespace)
+        if node is None:
+            return None
         for level in topic.split("/"):
             child = node.children.get(level) if node.children else None
             if child is None:
@@ -62,10 +64,13 @@ class RetainedMessages:
             node = child
         return node.message
 
-    def remove(self, topic: str) -> bool:
-        """Forget the topic's retained message; whether there was one."""
+    def remove(self, topic: str, namespace: str = "") -> bool:
+        """Forget the topic's retained message in ``namespace``; whether there was one."""
+        root = self._roots.get(namespace)
+        if root is None:
+            return False
         levels = topic.split("/")
-        path = [self._root]
+        path = [root]
         for level in levels:
             node = path[-1]
             child = node.children.get(level) if node.children else None
@@ -84,13 +89,18 @@ class RetainedMessages:
             if node.message is not None or node.children or children is None:
                 break
             del children[levels[position]]
+        if not root.children:
+            del self._roots[namespace]
         return True
 
-    def matching(self, topic_filter: str) -> list[str]:
-        """The Topic Names of all retained messages that ``topic_filter`` matches."""
+    def matching(self, topic_filter: str, namespace: str = "") -> list[str]:
+        """The Topic Names of all retained messages of ``namespace`` that ``topic_filter`` matches."""
         topics: list[str] = []
+        root = self._roots.get(namespace)
+        if root is None:
+            return topics
         levels = topic_filter.split("/")
-        stack: list[tuple[_Node, int]] = [(self._root, 0)]
+        stack: list[tuple[_Node, int]] = [(root, 0)]
         while stack:
             node, depth = stack.pop()
             if depth == len(levels):

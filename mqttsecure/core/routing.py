@@ -78,7 +78,9 @@ class Routing:
 
     def resolve(self, connection: Connection, route: Route, now: float) -> None:
         """Find the receivers of ``route`` anew, sorted by what the DELIVER stage is known to say about each."""
-        targets, route.groups = self._deliveries.resolve(route.topic, route.qos, route.retain, connection.session)
+        targets, route.groups = self._deliveries.resolve(
+            route.topic, route.qos, route.retain, connection.session, connection.facts.namespace
+        )
         route.same, route.cross, route.acknowledged, route.rest = [], [], [], []
         route.smallest_maximum = 0xFFFFFFFF
         route.valid_until = _FOREVER if route.verdict.valid_until is None else route.verdict.valid_until

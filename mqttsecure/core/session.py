@@ -18,14 +18,22 @@ if TYPE_CHECKING:
     from mqttsecure.core.timers import Deadline
     from mqttsecure.core.will import PendingWill
 
-__all__ = ["Delivery", "Session"]
+__all__ = ["Delivery", "Session", "session_key"]
 
 Delivery: TypeAlias = "tuple[Message, int, bool, tuple[int, ...], SharedGroup | None]"
 """A message on its way to one session: message, QoS, RETAIN, Subscription Identifiers, its shared subscription."""
 
 
+def session_key(namespace: str, client_id: str) -> str:
+    """Under what all sessions hold the one of ``client_id`` in ``namespace``, "" for the default one.
+
+    Two pairs never have the same key: neither a namespace nor a Client Identifier has U+0000 (v5.0 [MQTT-1.5.4-2]).
+    """
+    return f"{namespace}\0{client_id}" if namespace else client_id
+
+
 class Session:
-    """The state of one Client Identifier, owned by one principal.
+    """The state of one Client Identifier in one namespace, owned by one principal.
 
     ``facts`` are those of its last connection. ``inflight`` maps Packet Identifiers to what is unacknowledged, in
     the order of sending; None stands for a PUBREL that waits for its PUBCOMP. ``unsent`` are the identifiers in
@@ -45,6 +53,7 @@ class Session:
         "head",
         "incoming",
         "inflight",
+        "namespace",
         "next_packet_id",
         "owner",
         "pending",
@@ -63,6 +72,7 @@ class Session:
         self.client_id = client_id
         self.owner = owner
         self.facts = facts
+        self.namespace = facts.namespace
         self.connection: Connection | None = None
         self.ended = False
         self.expiry = 0.0
@@ -81,6 +91,11 @@ class Session:
         self.will: PendingWill | None = None
         self.will_deadline: Deadline | None = None
         self.verdicts = VerdictCache()
+
+    @property
+    def key(self) -> str:
+        """Under what all sessions hold it."""
+        return session_key(self.namespace, self.client_id)
 
     def take_packet_id(self) -> int:
         """The next Packet Identifier that is not in use, counted up from 1 and round again.

@@ -9,7 +9,7 @@ from typing import Final
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import Principal
 from mqttsecure.core.delivery import Deliveries
-from mqttsecure.core.session import Session
+from mqttsecure.core.session import Session, session_key
 from mqttsecure.core.state import BrokerState
 from mqttsecure.core.will import Wills
 from mqttsecure.wire.constants import ReasonCode
@@ -27,9 +27,9 @@ class Sessions:
         self._deliveries = deliveries
         self._wills = wills
 
-    def refusal(self, client_id: str, principal: Principal) -> tuple[int, str] | None:
+    def refusal(self, client_id: str, principal: Principal, namespace: str = "") -> tuple[int, str] | None:
         """Why ``principal`` may not have ``client_id``, as (Reason Code, text for the log); None if it may."""
-        existing = self._state.sessions.get(client_id)
+        existing = self._state.sessions.get(session_key(namespace, client_id))
         if existing is not None:
             if not existing.owner.is_same_as(principal):
                 return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, f"the Client Identifier belongs to {existing.owner}"
@@ -46,15 +46,16 @@ class Sessions:
             The session, and whether it was there before (Session Present).
         """
         client_id = connection.facts.client_id
+        key = session_key(connection.facts.namespace, client_id)
         sessions = self._state.sessions
-        session = sessions.get(client_id)
+        session = sessions.get(key)
         if session is not None and session.connection is not None:
             self._state.counters.sessions_taken_over += 1
             # v5.0 [MQTT-3.1.4-3]
             self._state.close(
                 session.connection, ReasonCode.SESSION_TAKEN_OVER, "taken over by a newer connection", now
             )
-            session = sessions.get(client_id)
+            session = sessions.get(key)
         if session is not None and clean_start:
             self.end(session, now)  # v5.0 [MQTT-3.1.2-4]
             session = None
@@ -62,7 +63,7 @@ class Sessions:
         if session is not None:
             self._deliveries.waiting.stop(session)  # those questions were about the older connection
         if session is None:
-            session = sessions[client_id] = Session(client_id, principal, connection.facts)
+            session = sessions[key] = Session(client_id, principal, connection.facts)
         session.connection = connection
         session.facts = connection.facts
         session.verdicts.clear()
@@ -114,8 +115,8 @@ class Sessions:
         state = self._state
         session.ended = True
         self._deliveries.waiting.stop(session)
-        if state.sessions.get(session.client_id) is session:
-            del state.sessions[session.client_id]
+        if state.sessions.get(session.key) is session:
+            del state.sessions[session.key]
         if session.expiry_deadline is not None:
             session.expiry_deadline.cancel()
             session.expiry_deadline = None

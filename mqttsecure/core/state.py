@@ -69,7 +69,7 @@ class BrokerState:
     ``queued_octets`` counts what waits in all sessions, be it for the client or for a verdict.
     ``acknowledge_denied`` names the listeners that acknowledge a denied 3.x PUBLISH, ``reason_strings`` those that tell
     5.0 clients the id of the decision that refused them. ``random_bytes(n)`` must be
-    unpredictable.
+    unpredictable. ``sessions`` holds each under its :attr:`~mqttsecure.core.session.Session.key`.
     """
 
     def __init__(self, limits: Limits, decide: Decide, random_bytes: Callable[[int], bytes]) -> None:

@@ -102,22 +102,29 @@ class _Node:
 
 
 class SubscriptionTree:
-    """All subscriptions of a namespace. ``stamp`` changes whenever what a topic matches may have changed."""
+    """All subscriptions, each namespace's by themselves.
+
+    ``stamp`` changes whenever what a topic matches may have changed, in whatever namespace.
+    """
 
     def __init__(self) -> None:
-        self._root = _Node()
+        self._roots: dict[str, _Node] = {}
         self.count = 0
         self.stamp = 0
 
     def is_empty(self) -> bool:
         """Whether not even an unused level is left."""
-        return self._root.is_empty()
+        return not self._roots
 
     def add(self, subscription: Subscription) -> bool:
         """Add or replace the session's subscription to the same Topic Filter; whether it is new."""
         name, inner = split_shared(subscription.topic_filter)
         levels = inner.split("/")
-        node, is_rest = self._reach(levels)
+        namespace = subscription.session.namespace
+        root = self._roots.get(namespace)
+        if root is None:
+            root = self._roots[namespace] = _Node()
+        node, is_rest = _reach(root, levels)
         self.stamp += 1
         if name is not None:
             new = _add_member(node, is_rest, name, inner, subscription)
@@ -135,7 +142,9 @@ class SubscriptionTree:
         is_rest = levels[-1] == "#"
         if is_rest:
             levels.pop()
-        path = self._path(levels)
+        namespace = subscription.session.namespace
+        root = self._roots.get(namespace)
+        path = None if root is None else _path(root, levels)
         if path is None:
             return False
         removed = (
@@ -147,19 +156,16 @@ class SubscriptionTree:
             self.stamp += 1
             self.count -= 1
             _prune(path, levels)
+            if path[0].is_empty():
+                del self._roots[namespace]
         return removed
 
-    def match(self, topic: str) -> tuple[list[Subscription], list[SharedGroup]]:
-        """All subscriptions that match ``topic``, and the shared ones by group."""
+    def match(self, topic: str, namespace: str = "") -> tuple[list[Subscription], list[SharedGroup]]:
+        """All subscriptions of ``namespace`` that match ``topic``, and the shared ones by group."""
         found: list[Subscription] = []
         groups: list[SharedGroup] = []
         levels = topic.split("/")
-        # v5.0 [MQTT-4.7.2-1]: a leading wildcard does not match a topic that starts with $.
-        nodes = [self._root]
-        if topic[:1] == "$":
-            child = self._root.children.get(levels[0]) if self._root.children else None
-            nodes = [child] if child is not None else []
-            del levels[0]
+        nodes = _start(self._roots.get(namespace), levels)
         for level in levels:
             following: list[_Node] = []
             for node in nodes:
@@ -179,34 +185,45 @@ class SubscriptionTree:
                 groups.extend(node.groups.values())
         return found, groups
 
-    def _reach(self, levels: list[str]) -> tuple[_Node, bool]:
-        """The node where ``levels`` ends, made where missing, and whether it ends in ``#``."""
-        node = self._root
-        for level in levels:
-            if level == "#":
-                return node, True
-            if level == "+":
-                if node.plus is None:
-                    node.plus = _Node()
-                node = node.plus
-            else:
-                if node.children is None:
-                    node.children = {}
-                child = node.children.get(level)
-                if child is None:
-                    child = node.children[level] = _Node()
-                node = child
-        return node, False
 
-    def _path(self, levels: list[str]) -> list[_Node] | None:
-        path = [self._root]
-        for level in levels:
-            node = path[-1]
-            child = node.plus if level == "+" else node.children.get(level) if node.children else None
+def _start(root: _Node | None, levels: list[str]) -> list[_Node]:
+    """Where a match begins, with the levels that are left then."""
+    if root is None or levels[0][:1] != "$":
+        return [] if root is None else [root]
+    # v5.0 [MQTT-4.7.2-1]: a leading wildcard does not match a topic that starts with $.
+    child = root.children.get(levels.pop(0)) if root.children else None
+    return [] if child is None else [child]
+
+
+def _reach(node: _Node, levels: list[str]) -> tuple[_Node, bool]:
+    """The node below ``node`` where ``levels`` ends, made where missing, and whether it ends in ``#``."""
+    for level in levels:
+        if level == "#":
+            return node, True
+        if level == "+":
+            if node.plus is None:
+                node.plus = _Node()
+            node = node.plus
+        else:
+            if node.children is None:
+                node.children = {}
+            child = node.children.get(level)
             if child is None:
-                return None
-            path.append(child)
-        return path
+                child = node.children[level] = _Node()
+            node = child
+    return node, False
+
+
+def _path(root: _Node, levels: list[str]) -> list[_Node] | None:
+    """The nodes from ``root`` to where ``levels`` ends."""
+    path = [root]
+    for level in levels:
+        node = path[-1]
+        child = node.plus if level == "+" else node.children.get(level) if node.children else None
+        if child is None:
+            return None
+        path.append(child)
+    return path
 
 
 def _take_rest(node: _Node, found: list[Subscription], groups: list[SharedGroup]) -> None:

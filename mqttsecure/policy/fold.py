@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from mqttsecure.core.decisions import (
     EVERY_TOPIC,
+    NAMESPACE,
     Decision,
     Effect,
     Meter,
@@ -32,6 +33,7 @@ from mqttsecure.core.decisions import (
     Stage,
     Strike,
     Verdict,
+    namespace_fault,
 )
 from mqttsecure.errors import QuotaExceeded
 from mqttsecure.policy.identity import Identity, IdentityConflict
@@ -51,6 +53,9 @@ _LIVE: Final = Purpose.LIVE
 
 _STRIKING: Final = frozenset((Stage.ACCEPT, Stage.HANDSHAKE, Stage.CONNECT, Stage.AUTHENTICATE))
 """Where a strike counts: what is denied on topics is most often a wrong rule, and bans nobody."""
+
+_TOO_LATE_FOR_A_NAMESPACE: Final = frozenset((Stage.PUBLISH, Stage.SUBSCRIBE, Stage.DELIVER))
+"""The client lives in one by then."""
 
 _DENIAL_CODES: Final = frozenset(int(code) for code in ReasonCode if code >= 0x80)
 _CARRIED: Final = "mqttsecure.carried"
@@ -324,11 +329,8 @@ class Fold:
         """Write a decision's attributes into the connection's facts, once per name; all of them or none."""
         present = self._request.connection.attributes
         for name, value in decision.attributes.items():
-            declared = step.attributes.get(name)
-            if declared is None:
-                return f"attribute {name!r} is not declared by its factory"
-            if not isinstance(value, declared) or (isinstance(value, bool) and declared is not bool):
-                return f"attribute {name!r} must be {declared.__name__}, not {type(value).__name__}"
+            if fault := _attribute_fault(step, self._request.stage, name, value):
+                return fault
             if name in present and present[name] != value:
                 return f"attribute {name!r} is already set to another value"
         request = self._request
@@ -497,6 +499,20 @@ class Fold:
             counters.denials += 1
             if step is not None:
                 step.counters.denials += 1
+
+
+def _attribute_fault(step: Step, stage: Stage, name: str, value: object) -> str | None:
+    """What is wrong with one attribute of a decision, whatever is known of the connection; None if nothing is."""
+    declared = step.attributes.get(name)
+    if declared is None:
+        return f"attribute {name!r} is not declared by its factory"
+    if not isinstance(value, declared) or (isinstance(value, bool) and declared is not bool):
+        return f"attribute {name!r} must be {declared.__name__}, not {type(value).__name__}"
+    if name == NAMESPACE:
+        if stage in _TOO_LATE_FOR_A_NAMESPACE:
+            return f"a namespace is chosen at AUTHENTICATE at the latest, not at {stage.value}"
+        return namespace_fault(value)
+    return None
 
 
 def _refold(

@@ -55,6 +55,7 @@ def audit_record(request: Request, verdict: Verdict, moment: datetime) -> dict[s
         "username": facts.username,
         "groups": sorted(facts.groups),
         "client_id": facts.client_id,
+        "namespace": facts.namespace,
         "peer": str(facts.peer),
         "listener": facts.listener,
         "protocol": facts.protocol_version,

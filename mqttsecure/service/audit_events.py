@@ -143,6 +143,7 @@ def _of_facts(facts: ConnectionFacts) -> dict[str, Any]:
         "principal": None if facts.principal is None else str(facts.principal),
         "username": facts.username,
         "client_id": facts.client_id,
+        **({"namespace": facts.namespace} if facts.namespace else {}),
         "peer": str(facts.peer),
         "listener": facts.listener,
         "protocol": facts.protocol_version,

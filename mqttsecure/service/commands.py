@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import ConnectionFacts
 from mqttsecure.core.events import Denied, Event
-from mqttsecure.core.session import Session
+from mqttsecure.core.session import Session, session_key
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.asking import ask, ask_of_client, scenario_from_json
 from mqttsecure.service.ban_commands import BanCommands
@@ -227,10 +227,13 @@ class Commands:
         return {"client_id": session.client_id}
 
     def _session(self, request: dict[str, Any]) -> Session:
-        name = request.get("client_id")
-        session = self._driver.core.state.sessions.get(name) if isinstance(name, str) else None
+        name, namespace = request.get("client_id"), request.get("namespace") or ""
+        session = None
+        if isinstance(name, str) and isinstance(namespace, str):
+            session = self._driver.core.state.sessions.get(session_key(namespace, name))
         if session is None:
-            raise ConfigError(f"there is no client {name!r}; `mqttsecure clients list` shows those there are")
+            where = f" in namespace {namespace!r}" if namespace else ""
+            raise ConfigError(f"there is no client {name!r}{where}; `mqttsecure clients list` shows those there are")
         return session
 
     def _seconds_left(self, valid_until: float | None) -> float | None:
@@ -259,6 +262,7 @@ def _row(session: Session) -> dict[str, Any]:
     facts = session.facts
     return {
         "client_id": session.client_id,
+        "namespace": session.namespace,
         "principal": str(session.owner),
         "connected": session.connection is not None,
         "peer": str(facts.peer),

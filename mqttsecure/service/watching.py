@@ -58,7 +58,7 @@ def _unheard(core: BrokerCore, connection: Connection) -> Iterator[str]:
     # One that is retained waits for whoever comes.
     topics = {each.topic: None for each in connection.routes.values() if each.verdict.permitted and not each.retain}
     for topic in topics:
-        subscriptions, groups = core.state.tree.match(topic)
+        subscriptions, groups = core.state.tree.match(topic, connection.facts.namespace)
         if not subscriptions and not groups:
             yield topic
 

@@ -32,7 +32,7 @@ from tests.support.process import CHECKOUT
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING: Final = re.compile(r"^#+ +(.+)$", re.MULTILINE)
-_OF_OTHERS: Final = {"business-hours", "local:retain_guard"}
+_OF_OTHERS: Final = {"business-hours", "local:retain_guard", "local:tenants"}
 """Policies of examples, which are not installed here: their own tests use them."""
 
 

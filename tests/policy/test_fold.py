@@ -30,6 +30,7 @@ from mqttsecure.errors import QuotaExceeded
 from mqttsecure.policy.chain import PolicyBinding
 from tests.policy.fold_case import ABSTAIN, DENY, PERMIT, FoldTestCase
 from tests.support.policies import (
+    ALICE,
     HangingPolicy,
     RaisingPolicy,
     ScriptedPolicy,
@@ -304,6 +305,21 @@ class AttributeTests(FoldTestCase):
         verdict = self.verdict(bind(decision, attributes={"tenant": str}), request=make_request(connection=facts))
         self.assertFalse(verdict.permitted)
         self.assertEqual(facts.attributes, {})
+
+    def test_namespace_is_checked(self) -> None:
+        """A namespace that could be taken for another one, or that comes too late to be one, lets nobody in."""
+
+        def verdict(value: object, stage: Stage) -> Verdict:
+            decision = Decision.permit(attributes={"namespace": value}, principal=ALICE)
+            binding = bind(decision, "tenants", attributes={"namespace": str})
+            return self.verdict(binding, request=make_request(stage))
+
+        for stage in (Stage.ACCEPT, Stage.HANDSHAKE, Stage.CONNECT, Stage.AUTHENTICATE):
+            self.assertTrue(verdict("acme", stage).permitted, stage)
+            self.assert_indeterminate(verdict("acme/x", stage), "tenants", "a namespace is")
+            self.assert_indeterminate(verdict("", stage), "tenants", "a namespace is")
+        for stage in (Stage.PUBLISH, Stage.SUBSCRIBE, Stage.DELIVER):
+            self.assert_indeterminate(verdict("acme", stage), "tenants", "at AUTHENTICATE at the latest")
 
     def test_abstain_sets_attributes_and_deny_does_not(self) -> None:
         """A policy that only looks things up abstains; what a denial says of a connection that ends is not kept."""

@@ -1,0 +1,70 @@
+"""`examples/tenants`, its policy copied as it is, on a broker that is really started."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.config import write_config
+from tests.support.process import CHECKOUT, BrokerProcess
+from tests.system.attacks.case import allow_many_connections, wait_until
+from tests.system.attacks.client import AttackClient
+
+_USERS = {name: f"password of {name}" for name in ("alice@acme", "alice@globex", "bob@acme", "mallory@other")}
+_CHAIN = '[[policy]]\nid = "tenants"\nuse = "local:tenants"\ntenants = ["acme", "globex"]\n'
+
+
+class TenantsExampleTests(SynchronousTestCase):
+    """Two tenants use the same names for everything, and never meet."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir(parents=True)
+        shutil.copytree(CHECKOUT / "examples" / "tenants" / "plugins", self.folder / "plugins")
+        for path in (self.folder / "plugins", *(self.folder / "plugins").iterdir()):
+            path.chmod(0o755)
+        files = write_config(
+            self.folder,
+            users=_USERS,
+            rules=("permit everyone publish,read #",),
+            extra_policies=_CHAIN,
+            extra='[plugins]\npath = ["plugins"]\n[log]\nlevel = "info"\n',
+            plaintext=True,
+        )
+        self.files = allow_many_connections(files)
+        self.broker = BrokerProcess(self.files.config, self.folder)
+        self.addCleanup(self.broker.kill)
+        self.broker.start(2)
+
+    def login(self, user: str, client_id: str, expect: int = 0, **more: object) -> AttackClient:
+        client = AttackClient(self.broker.ports["plain"])
+        self.addCleanup(client.close)
+        self.assertEqual(client.connect(client_id, user, _USERS[user], **more), expect)
+        return client
+
+    def test_tenants_never_meet(self) -> None:
+        """Equal Client Identifiers, topics and retained messages of two tenants are six different things."""
+        acme = self.login("alice@acme", "reader")
+        globex = self.login("alice@globex", "reader")
+        for reader in (acme, globex):
+            self.assertEqual(reader.subscribe("plant/#", qos=1), [1])
+        writer = self.login("bob@acme", "writer")
+        writer.publish("plant/1", b"of acme", retain=True)
+        wait_until(lambda: acme.messages() == [("plant/1", b"of acme")], "acme's message")
+        self.assertEqual(globex.messages(), [])
+        late = self.login("alice@globex", "late")
+        late.subscribe("#", qos=1)
+        self.assertEqual(late.messages(), [])
+        late.publish("plant/1", b"of globex", retain=True)
+        again = self.login("bob@acme", "again")
+        again.subscribe("#", qos=1)
+        wait_until(lambda: again.messages() == [("plant/1", b"of acme")], "acme's retained message")
+        self.assertEqual(globex.messages(), [("plant/1", b"of globex")])
+        self.assertEqual(acme.messages(), [])  # neither taken over nor told
+
+    def test_users_of_no_tenant(self) -> None:
+        """Who belongs to none is refused, and does not land where everybody else is not."""
+        self.login("mallory@other", "m", expect=0x87)
+        wait_until(lambda: "is of none of the tenants" in self.broker.log, "the denial in the log")
