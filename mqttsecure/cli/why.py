@@ -109,23 +109,26 @@ class _Told:
         Raises:
             ConfigError: the audit log is there and cannot be read, or neither it nor the broker answers.
         """
-        live = self._ask_broker(who)
+        answer = self._ask_broker(who)
         now = datetime.now(UTC)
         records = () if self.reader is None else self.reader.records()
-        return find_causes(who, now - since, now, records, live, self.config, self._assembly())
+        return find_causes(
+            who, now - since, now, records, answer["clients"], self.config, self._assembly(), answer["unheard"]
+        )
 
-    def _ask_broker(self, who: str) -> list[dict[str, Any]]:
+    def _ask_broker(self, who: str) -> dict[str, list[dict[str, Any]]]:
+        nothing: dict[str, list[dict[str, Any]]] = {"clients": [], "unheard": []}
         if self.config.control is None:
             self.notes.append("no control socket is configured ([control] socket), so that the broker was not asked")
-            return []
+            return nothing
         try:
-            clients: list[dict[str, Any]] = request(self.config.control, {"command": "watch", "who": who})["clients"]
+            answer: dict[str, list[dict[str, Any]]] = request(self.config.control, {"command": "watch", "who": who})
         except ConfigError as error:
             if self.reader is None:
                 raise
             self.notes.append(f"the broker does not answer: {error.problems[0]}")
-            return []
-        return clients
+            return nothing
+        return answer
 
     def _assembly(self) -> Assembly | None:
         try:
@@ -157,7 +160,7 @@ def _lines(who: str, found: Findings, told: _Told, config: Path) -> list[Text]:
 
 
 def _client_line(client: dict[str, Any]) -> str:
-    state = f"connected for {client['connected_seconds']} s" if client["connected"] else "not connected"
+    state = f"connected for {client['connected_seconds']:.1f} s" if client["connected"] else "not connected"
     return f"{client['client_id']!r} of {client['principal']} from {client['peer']} on {client['listener']}: {state}"
 
 
@@ -169,7 +172,8 @@ def _cause_lines(number: int, cause: Finding, config: Path) -> list[Text]:
     if times:
         lines.append(Text(f"   when: {times}"))
     if not cause.weight:
-        lines.append(Text("   over: the client has come in since", "dim"))
+        over = "somebody subscribes to it now" if cause.kind == "unheard" else "the client has come in since"
+        lines.append(Text(f"   over: {over}", "dim"))
     elif not cause.sure:
         lines.append(Text("   perhaps: it came from an address that the client has had, too", "yellow"))
     if cause.source:

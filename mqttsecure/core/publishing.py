@@ -252,6 +252,8 @@ class Publishing:
             if packet.qos == 2:
                 self._acknowledge(connection, packet, matched, now)
             self._deliver_all(targets, groups, message, now)
+            if not matched and not packet.retain:
+                self._state.unheard.note(connection.facts, message.topic, now)
         else:
             if route.stamp != self._state.tree.stamp:
                 self._routing.resolve(connection, route, now)

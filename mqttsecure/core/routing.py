@@ -85,6 +85,8 @@ class Routing:
         route.smallest_maximum = 0xFFFFFFFF
         route.valid_until = _FOREVER if route.verdict.valid_until is None else route.verdict.valid_until
         route.matched = bool(targets or route.groups)
+        if not route.matched and not route.retain:  # a retained message waits for whoever comes
+            self._state.unheard.note(connection.facts, route.topic, now)
         settled = True
         for target in targets:
             settled = self._sort_in(connection, route, target, now) and settled

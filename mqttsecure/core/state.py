@@ -16,6 +16,7 @@ from mqttsecure.core.retained import RetainedMessages
 from mqttsecure.core.session import Session
 from mqttsecure.core.subscriptions import SubscriptionTree
 from mqttsecure.core.timers import Deadlines
+from mqttsecure.core.unheard import UnheardTopics
 from mqttsecure.wire.constants import PacketType, ReasonCode
 from mqttsecure.wire.encoder import encode_packet
 from mqttsecure.wire.packets import Disconnect, Packet
@@ -83,6 +84,7 @@ class BrokerState:
         self.released: list[Connection] = []
         self.deadlines = Deadlines()
         self.tree = SubscriptionTree()
+        self.unheard = UnheardTopics()
         self.retained = RetainedMessages(limits.maximum_retained_messages, limits.maximum_retained_bytes)
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()

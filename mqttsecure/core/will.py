@@ -91,7 +91,8 @@ class Wills:
             if message.retain and not self._publishing.retain(message):
                 self._state.counters.messages_dropped += 1
                 return
-            self._publishing.distribute(message, session, now)
+            if not self._publishing.distribute(message, session, now) and not message.retain:
+                self._state.unheard.note(pending.facts, message.topic, now)
 
         self._state.ask(request, decided, _let_go, now)
 

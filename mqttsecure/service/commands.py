@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from mqttsecure.errors import ConfigError
 from mqttsecure.service.asking import ask, ask_of_client, scenario_from_json
 from mqttsecure.service.ban_commands import BanCommands
 from mqttsecure.service.in_force import InForce
-from mqttsecure.service.watching import certificate_days_left, client_now, is_about
+from mqttsecure.service.watching import certificate_days_left, client_now, is_about, unheard_topics
 from mqttsecure.transport.driver import CoreDriver
 from mqttsecure.wire.constants import ReasonCode
 
@@ -30,6 +31,9 @@ _MAXIMUM_LISTED: Final = 10_000
 
 _MAXIMUM_WATCHED: Final = 100
 """Clients about which all is told at once: more of one user or address are alike."""
+
+_MAXIMUM_UNHEARD: Final = 100
+"""Topics without a subscriber in one answer: of many clients behind one address these are enough to see why."""
 
 _MAXIMUM_REMEMBERED: Final = 4096
 """Clients whose last denial is remembered; the audit log has the others."""
@@ -215,7 +219,8 @@ class Commands:
             raise ConfigError("`who` is a Client Identifier, a user or an address")
         core, now = self._driver.core, self._driver.clock.seconds()
         found = [client_now(core, each, now) for each in core.state.sessions.values() if is_about(each, who)]
-        return {"total": len(found), "clients": found[:_MAXIMUM_WATCHED]}
+        unheard = list(itertools.islice(unheard_topics(core, who, now), _MAXIMUM_UNHEARD))
+        return {"total": len(found), "clients": found[:_MAXIMUM_WATCHED], "unheard": unheard}
 
     def disconnect(self, request: dict[str, Any]) -> dict[str, Any]:
         """End a client's connection with 0x98; its session stays."""

@@ -8,7 +8,7 @@ lost; what is over comes last. Of equal weight the latest is first.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -69,6 +69,7 @@ def find_causes(
     live: list[dict[str, Any]],
     config: BrokerConfig,
     parts: Parts | None,
+    unheard: Sequence[Mapping[str, Any]] = (),
 ) -> Findings:
     """What may be wrong with ``who``.
 
@@ -80,13 +81,14 @@ def find_causes(
         live: what the running broker knows of such clients.
         config: the configuration.
         parts: the same put together, where it can be; denials are put to it again.
+        unheard: what the running broker knows of topics that nobody heard.
     """
     search = _Search(who, since, now, live)
     for record in records:
         search.take(record)
-    causes = [*search.causes(config, parts), *search.of_live()]
+    causes = [*search.causes(config, parts), *search.of_live(unheard)]
     causes.sort(key=lambda each: (each.weight, each.sure, each.last), reverse=True)
-    return Findings(causes, search.seen or bool(live), live)
+    return Findings(causes, search.seen or bool(live) or bool(unheard), live)
 
 
 class _Search:
@@ -169,9 +171,9 @@ class _Search:
             return []
         return _expiry_finding(subject, left)
 
-    def of_live(self) -> list[Finding]:
+    def of_live(self, unheard: Sequence[Mapping[str, Any]]) -> list[Finding]:
         """What the running broker sees."""
-        found: list[Finding] = []
+        found = [finding for each in unheard for finding in _of_unheard(each, self._now, self._since)]
         for client in self._live:
             found += _of_client(client, _text(self._now))
         return found
@@ -195,11 +197,20 @@ def _of_client(client: dict[str, Any], now: str) -> list[Finding]:
         cause = f"{name} reads too slowly: its outbox has been full for {client['outbox_full_seconds']} s"
         mend = "let it subscribe to less or read faster, or raise `outbox_bytes` of [limits]"
         found.append(Finding("slow", cause, mend, _HURT, now))
-    for topic in client["unheard"]:
-        cause = f"{name} publishes to {topic!r}, which is accepted, and nobody subscribes to that"
-        mend = "compare it with the filters of those who should get it: mqttsecure clients show NAME"
-        found.append(Finding("unheard", cause, mend, _ENDED, now))
     return found
+
+
+def _of_unheard(unheard: Mapping[str, Any], now: datetime, since: str) -> list[Finding]:
+    """A topic on which it has published, and which nobody heard."""
+    first, last = (_text(now - timedelta(seconds=unheard[name])) for name in ("first_seconds_ago", "last_seconds_ago"))
+    if last < since:
+        return []
+    who = f"{unheard['client_id']!r} published to {unheard['topic']!r}, which was accepted, and nobody subscribed to it"
+    if unheard["heard_now"]:
+        mend = "whoever is to get such a message while away needs a session that lasts; or publish it with RETAIN"
+        return [Finding("unheard", f"{who} then", mend, _OVER, last, first)]
+    mend = "compare it with the filters of those who should get it: mqttsecure clients show NAME"
+    return [Finding("unheard", who, mend, _ENDED, last, first)]
 
 
 def _expiry_finding(subject: str, left: float) -> list[Finding]:

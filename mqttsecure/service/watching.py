@@ -3,22 +3,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from cryptography import x509
 
 from mqttsecure.core.broker import BrokerCore
-from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import ConnectionFacts
 from mqttsecure.core.session import Session
 
-__all__ = ["certificate_days_left", "client_now", "is_about"]
-
-_MAXIMUM_UNHEARD: Final = 16
-"""Topics without a subscriber that are told: enough to see what is wrong."""
+__all__ = ["certificate_days_left", "client_now", "is_about", "unheard_topics"]
 
 
 def is_about(session: Session, who: str) -> bool:
@@ -44,23 +39,28 @@ def client_now(core: BrokerCore, session: Session, now: float) -> dict[str, Any]
     }
     if connection is not None:
         found |= {
-            "connected_seconds": round(now - facts.accepted_at, 1),
+            "connected_seconds": round(now - facts.accepted_at, 3),
             "throttled": connection.paused_until > now,
             "outbox_bytes": connection.outbox_bytes,
             "outbox_full_seconds": round(now - connection.full_since, 1) if connection.full_since else None,
-            "unheard": list(itertools.islice(_unheard(core, connection), _MAXIMUM_UNHEARD)),
         }
     return found
 
 
-def _unheard(core: BrokerCore, connection: Connection) -> Iterator[str]:
-    """Topics on which it has published and nobody listens: of those that are remembered for it anyway."""
-    # One that is retained waits for whoever comes.
-    topics = {each.topic: None for each in connection.routes.values() if each.verdict.permitted and not each.retain}
-    for topic in topics:
-        subscriptions, groups = core.state.tree.match(topic, connection.facts.namespace)
-        if not subscriptions and not groups:
-            yield topic
+def unheard_topics(core: BrokerCore, who: str, now: float) -> Iterator[dict[str, Any]]:
+    """Topics on which such a client has published while nobody subscribed, the latest first; it may be gone by now."""
+    for publisher in reversed(list(core.state.unheard)):
+        names = (publisher.client_id, publisher.principal, publisher.principal.partition(":")[2], publisher.username)
+        if who not in (*names, publisher.address):
+            continue
+        for topic, (first, last) in reversed(publisher.topics.items()):
+            yield {
+                "client_id": publisher.client_id,
+                "topic": topic,
+                "first_seconds_ago": round(now - first, 3),
+                "last_seconds_ago": round(now - last, 3),
+                "heard_now": any(core.state.tree.match(topic, publisher.namespace)),
+            }
 
 
 def certificate_days_left(facts: ConnectionFacts) -> float | None:

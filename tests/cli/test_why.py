@@ -120,8 +120,14 @@ class WhyTests(AskedBrokerCase):
     def test_nobody_subscribes(self) -> None:
         """The publisher does all right, and yet nothing arrives."""
         self.assertEqual(self.client.publish("lab/lost", b"x", qos=1), 0x10)
-        causes = self.causes("alice-1")
-        self.assertTrue(any("'lab/lost'" in each["cause"] for each in causes), causes)
+        self.client.disconnect()
+        wait_until(lambda: self.ask_json("status")["gauges"]["sessions"] == 0, "the session to end")
+        for who in ("alice-1", "alice", "127.0.0.1"):  # also of a client that has left nothing else behind
+            causes = [each for each in self.causes(who) if each["kind"] == "unheard"]
+            self.assertEqual([(each["over"], "'lab/lost'" in each["cause"]) for each in causes], [(False, True)])
+        reader = self.connected("alice-2", "alice")
+        self.assertEqual(reader.subscribe("lab/lost"), [0])
+        self.assertIn("over: somebody subscribes to it now", self.run_command("why", "alice-1", code=3).stdout)
 
     def test_connection_lost(self) -> None:
         """A client that is suddenly gone, and one that was taken over."""

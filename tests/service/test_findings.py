@@ -30,14 +30,12 @@ def denial(stage: str, minutes_ago: float = 1, **more: Any) -> dict[str, Any]:
 
 def client(**more: Any) -> dict[str, Any]:
     quiet = {"queued_messages": 0, "certificate_days_left": None, "throttled": False, "outbox_full_seconds": None}
-    return (
-        {"client_id": "pump-7", "peer": "192.0.2.7:9", "connected": True, "connected_seconds": 60.0}
-        | quiet
-        | {
-            "unheard": [],
-            **more,
-        }
-    )
+    return {"client_id": "pump-7", "peer": "192.0.2.7:9", "connected": True, "connected_seconds": 60.0, **quiet, **more}
+
+
+def unheard(topic: str, seconds_ago: float, *, heard_now: bool = False) -> dict[str, Any]:
+    times = {"first_seconds_ago": seconds_ago + 10, "last_seconds_ago": seconds_ago}
+    return {"client_id": "pump-7", "topic": topic, "heard_now": heard_now, **times}
 
 
 class FindingsTests(SynchronousTestCase):
@@ -94,15 +92,26 @@ class FindingsTests(SynchronousTestCase):
         """What the broker sees now."""
         found = self.find(
             live=[
-                client(throttled=True, outbox_full_seconds=3.0, unheard=["a/b"], certificate_days_left=5.0),
+                client(throttled=True, outbox_full_seconds=3.0, certificate_days_left=5.0),
                 client(client_id="pump-8", connected=False, queued_messages=4, certificate_days_left=-1.0),
             ]
         )
         self.assertEqual(
             [each.kind for each in found.causes],
-            ["certificate", "throttle", "slow", "unheard", "away", "certificate"],
+            ["certificate", "throttle", "slow", "away", "certificate"],
         )
         self.assertTrue(found.seen)
+
+    def test_unheard(self) -> None:
+        """A topic without a subscriber, of a client that may be gone; what is heard by now is over."""
+        told = [unheard("a/b", 60), unheard("old", 7200), unheard("c", 30, heard_now=True)]
+        found = find_causes("pump-7", NOW - timedelta(hours=1), NOW, [], [], self.config, None, told)
+        self.assertTrue(found.seen)
+        self.assertEqual(
+            [(each.kind, each.weight == 0) for each in found.causes], [("unheard", False), ("unheard", True)]
+        )
+        self.assertIn("'pump-7' published to 'a/b'", found.causes[0].cause)
+        self.assertEqual((found.causes[0].last, found.causes[0].first), (at(1), at(70 / 60)))
 
     def test_certificate_of_the_log(self) -> None:
         """One that was refused long since, and one that will be soon."""
