@@ -43,7 +43,7 @@ from mqttsecure.core.decisions import (
     TlsFacts,
     Writer,
 )
-from mqttsecure.core.records import Batch, StoredEntry, StoredRetained, StoredSession
+from mqttsecure.core.records import Batch, Highest, StoredEntry, StoredRetained, StoredSession
 
 __all__ = [
     "EVERY_TOPIC",
@@ -373,6 +373,9 @@ class ISessionStore(Interface):
             A Deferred that fires when it is on disk, so that neither the end of this process nor a loss of power undoes
             it. It never fails; where the store is closed first it never fires.
         """
+
+    def highest() -> Highest:
+        """The highest keys and numbers in use. May block: for the start."""
 
     def load_sessions(after: int, limit: int) -> Sequence[StoredSession]:
         """The sessions whose key is above ``after``, by rising key, ``limit`` at most. May block: for the start."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 __all__ = [
     "Batch",
     "EntryRow",
+    "Highest",
     "MessageRow",
     "RetainedRow",
     "SessionRow",
@@ -170,3 +171,15 @@ class StoredRetained(NamedTuple):
 
     message: MessageRow
     writer: bytes
+
+
+class Highest(NamedTuple):
+    """The highest numbers in use, 0 for none: what is given out next must be above them.
+
+    ``session`` counts keys of sessions that have ended too, as long as anything under them is left.
+    """
+
+    session: int
+    message: int
+    writer: int
+    released: int
