@@ -6,22 +6,28 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
-import subprocess
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 
+from mqttsecure.cli.nft_kernel import KernelUnknownError, listing_of_table
 from mqttsecure.cli.output import EXIT_OK, EXIT_PROBLEMS, json_option, print_json, print_problems, problem_as_json
+from mqttsecure.cli.running import request
 from mqttsecure.errors import ConfigError
-from mqttsecure.policy.nft import DEFAULT_TABLE, AcceptListener, Compilation, accept_policies, compile_accept
-from mqttsecure.policy.nft_listing import contents_of_kernel, contents_of_ruleset, differences
-from mqttsecure.policy.nft_ruleset import render
+from mqttsecure.policy.builtin.ban import BanPolicy
+from mqttsecure.policy.builtin.ban_table import parse_moment
+from mqttsecure.policy.builtin.networks import parse_network
+from mqttsecure.policy.nft import DEFAULT_TABLE, Compilation, compile_accept
+from mqttsecure.policy.nft_bans import LiveBans
+from mqttsecure.policy.nft_listing import contents_of_kernel, contents_of_ruleset, differences, same_times
+from mqttsecure.policy.nft_policies import AcceptListener, accept_policies
+from mqttsecure.policy.nft_ruleset import Network, render, render_update
 from mqttsecure.service.assembly import Assembly
 from mqttsecure.service.assembly import check as check_config
-from mqttsecure.service.config import read_config
+from mqttsecure.service.config import BrokerConfig, read_config
 
 __all__ = ["nft"]
 
@@ -30,15 +36,6 @@ EXIT_WIDER: Final = 3
 EXIT_UNKNOWN: Final = 4
 
 _TABLE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
-_ADMINISTRATION: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-"""Where nft is; an ordinary user's PATH often lacks them."""
-
-_PATIENCE: Final = 20.0
-"""Seconds for nft to print a table: a hundred thousand addresses take it under one."""
-
-
-class KernelUnknownError(Exception):
-    """What the kernel holds cannot be told; the text names the mend."""
 
 
 def _table_name(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -55,6 +52,8 @@ def _table_name(context: click.Context, parameter: click.Parameter, value: str) 
 )
 @click.option("--lock", is_flag=True, help="Also drop all that is not for a listener, SSH included.")
 @click.option("--reject", is_flag=True, help="Answer what is refused by a TCP reset in place of silence.")
+@click.option("--live", is_flag=True, help="Take the bans from the running broker, not from the policy's file.")
+@click.option("--bans-only", is_flag=True, help="Write the bans alone, for a table that is loaded; its counts stay.")
 @click.option("--diff", "with_diff", is_flag=True, help="Compare with the table that the kernel holds.")
 @json_option
 @click.pass_context
@@ -65,19 +64,23 @@ def nft(
     table: str,
     lock: bool,
     reject: bool,
+    live: bool,
+    bans_only: bool,
     with_diff: bool,
     as_json: bool,
 ) -> None:
     """Compile the ACCEPT stage of the configuration FILE to a ruleset for nftables.
 
     The kernel then drops, for the listeners' ports, whom the broker would refuse: addresses, too many connections, too
-    fast ones. What cannot be compiled is left to the broker and told on stderr. Nothing is loaded.
+    fast ones, and who is banned now. What cannot be compiled is left to the broker and told on stderr. Nothing is
+    loaded.
 
     \b
     Examples:
       mqttsecure policy nft etc/broker.toml                      look at it
       mqttsecure policy nft etc/broker.toml -o broker.nft        then, as root: nft -f broker.nft
       mqttsecure policy nft --diff etc/broker.toml               is that what the kernel holds?
+      mqttsecure policy nft --live --bans-only etc/broker.toml | nft -f -    bring the bans up to date, as root
       mqttsecure policy nft --json etc/broker.toml | jq .wider   what the kernel lets through and the broker refuses
 
     Exit codes: 0 the kernel decides as the broker does, or the kernel holds this ruleset (--diff); 1 the configuration
@@ -86,13 +89,21 @@ def nft(
     """
     if with_diff and output is not None:
         raise click.UsageError("--diff writes no file; leave out --output")
+    if with_diff and bans_only:
+        raise click.UsageError("--diff compares the whole table; leave out --bans-only")
     try:
-        compilation = _compile(file, table, lock, reject)
+        compilation = _compile(file, table, lock=lock, reject=reject, live=live)
+        if bans_only and not compilation.ruleset.timed_sets:
+            raise ConfigError(f"{file}: no policy `ban` is on a listener, so there are no bans to write")
     except ConfigError as error:
         _fail(context, file, error.problems, as_json)
     if with_diff:
         context.exit(_compare(compilation, as_json))
-    text = render(compilation.ruleset, compilation.comments())
+    text = (
+        render_update(compilation.ruleset, ["The bans alone, for a table that is loaded."])
+        if bans_only
+        else render(compilation.ruleset, compilation.comments())
+    )
     try:
         if output is not None:
             _write(output, text)
@@ -109,7 +120,7 @@ def _fail(context: click.Context, file: Path, problems: list[str], as_json: bool
     context.exit(EXIT_PROBLEMS)
 
 
-def _compile(file: Path, table: str, lock: bool, reject: bool) -> Compilation:
+def _compile(file: Path, table: str, *, lock: bool, reject: bool, live: bool) -> Compilation:
     config, problems = read_config(file)
     assembly = check_config(config, problems)
     if lock:
@@ -121,7 +132,7 @@ def _compile(file: Path, table: str, lock: bool, reject: bool) -> Compilation:
             )
     return compile_accept(
         [AcceptListener(each.name, each.addresses, each.source) for each in assembly.listeners],
-        accept_policies(assembly.chain.bindings, _options(assembly)),
+        accept_policies(assembly.chain.bindings, _options(assembly), _live_bans(config, assembly) if live else None),
         maximum_connections=assembly.limits.maximum_connections,
         table=table,
         lock=lock,
@@ -133,6 +144,27 @@ def _options(assembly: Assembly) -> dict[str, Any]:
     return {
         each.config.id: each.found.factory.options.model_validate(each.config.options) for each in assembly.policies
     }
+
+
+def _live_bans(config: BrokerConfig, assembly: Assembly) -> LiveBans:
+    """What the running broker has banned, by policy.
+
+    Raises:
+        ConfigError: it cannot be asked.
+    """
+    if not any(isinstance(each.policy, BanPolicy) for each in assembly.chain.bindings):
+        return {}
+    if config.control is None:
+        raise ConfigError(f'{config.path}: --live needs a control socket; add [control] with socket = "control"')
+    answer = request(config.control, {"command": "bans"})
+    found: dict[str, dict[Network, float | None]] = {}
+    now = datetime.now(UTC)
+    for each in answer["bans"]:
+        bans = found.setdefault(str(each["policy"]), {})
+        network = parse_network(each["address"])
+        left, before = parse_moment(each["until"], 0.0, now), bans.get(network, 0.0)
+        bans[network] = None if left is None or before is None else max(left, before)
+    return found
 
 
 def _write(output: Path, text: str) -> None:
@@ -173,7 +205,12 @@ def _as_json(file: Path, compilation: Compilation, text: str, output: Path | Non
         "ok": True,
         "table": ruleset.table,
         "chains": [each.name for each in ruleset.chains],
-        "sets": [each.name for each in ruleset.address_sets] + [each.name for each in ruleset.counting_sets],
+        "sets": [
+            *(each.name for each in ruleset.address_sets),
+            *(each.name for each in ruleset.timed_sets),
+            *(each.name for each in ruleset.counting_sets),
+        ],
+        "banned": sum(len(each.entries) for each in ruleset.timed_sets),
         "maps": [each.name for each in ruleset.verdict_maps],
         "wider": [problem_as_json(each) for each in compilation.wider],
         "narrower": [problem_as_json(each) for each in compilation.narrower],
@@ -189,14 +226,14 @@ def _as_json(file: Path, compilation: Compilation, text: str, output: Path | Non
 def _compare(compilation: Compilation, as_json: bool) -> int:
     table = compilation.ruleset.table
     try:
-        listing = _listing(table)
+        listing = listing_of_table(table)
         found = {} if listing is None else contents_of_kernel(listing)
     except (KernelUnknownError, ValueError) as error:
         click.echo(str(error), err=True)
         if as_json:
             print_json({"table": table, "equal": None, "error": str(error)})
         return EXIT_UNKNOWN
-    lines = differences(contents_of_ruleset(compilation.ruleset), found)
+    lines = differences(*same_times(contents_of_ruleset(compilation.ruleset), found))
     if as_json:
         print_json({"table": table, "loaded": listing is not None, "equal": not lines, "differences": lines})
     elif listing is None:
@@ -206,29 +243,3 @@ def _compare(compilation: Compilation, as_json: bool) -> int:
             click.echo(line)
         click.echo("they differ: + is in the file alone, - in the kernel alone" if lines else "the kernel holds this")
     return EXIT_DIFFERENT if lines else EXIT_OK
-
-
-def _listing(table: str) -> str | None:
-    """What nft says the table holds; None where there is no such table.
-
-    Raises:
-        KernelUnknownError: it cannot be told.
-    """
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_ADMINISTRATION))
-    program = shutil.which("nft", path=path)
-    if program is None:
-        raise KernelUnknownError("nft is not installed; install the package nftables, on the broker's own machine")
-    arguments = [program, "-j", "list", "table", "inet", table]
-    environment = {**os.environ, "LC_ALL": "C"}
-    try:
-        # No shell, and the name of the table has been checked.
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=_PATIENCE, env=environment)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
-        raise KernelUnknownError(f"{program} did not answer: {error}") from error
-    if done.returncode == 0:
-        return done.stdout
-    if "No such file or directory" in done.stderr:
-        return None
-    if "not permitted" in done.stderr or "must be root" in done.stderr:
-        raise KernelUnknownError("only root may see the kernel's rules; run: sudo mqttsecure policy nft --diff FILE")
-    raise KernelUnknownError(f"{program} failed with exit code {done.returncode}: {done.stderr.strip()}")

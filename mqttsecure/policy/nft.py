@@ -12,28 +12,22 @@ permits is dropped first rather than last: it would be dropped in any case, and 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from pydantic import BaseModel
-
-from mqttsecure.core.decisions import Role, Source, Stage
-from mqttsecure.policy.binding import PolicyBinding
-from mqttsecure.policy.builtin.connection_limit import ConnectionLimit, ConnectionLimitOptions
-from mqttsecure.policy.builtin.ip_allowlist import IpAllowlist, IpAllowlistOptions
+from mqttsecure.policy.builtin.connection_limit import ConnectionLimitOptions
+from mqttsecure.policy.builtin.ip_allowlist import IpAllowlistOptions
 from mqttsecure.policy.builtin.networks import EVERYWHERE, UNIX, parse_network, unwrap
+from mqttsecure.policy.nft_bans import HeldBans, ban_sets, set_name
 from mqttsecure.policy.nft_limits import LimitCompiler
-from mqttsecure.policy.nft_ruleset import AddressSet, Chain, Network, Range, Ruleset, merge
+from mqttsecure.policy.nft_policies import AcceptListener, AcceptPolicy, identifier, where
+from mqttsecure.policy.nft_ruleset import AddressSet, Chain, Network, Range, Ruleset, TimedSet, merge
 
 __all__ = [
     "DEFAULT_TABLE",
-    "AcceptListener",
-    "AcceptPolicy",
     "Compilation",
-    "accept_policies",
     "compile_accept",
 ]
 
@@ -44,35 +38,6 @@ _SOURCE: Final = {4: "ip saddr", 6: "ip6 saddr"}
 
 _ICMPV6: Final = "mld-listener-query, nd-neighbor-advert, nd-neighbor-solicit, nd-router-advert"
 """Without neighbour discovery IPv6 dies, and without an answer to multicast queries some switches stop its packets."""
-
-
-@dataclass(slots=True, frozen=True)
-class AcceptListener:
-    """A listener by its name and its pairs of IP address and port."""
-
-    name: str
-    addresses: tuple[tuple[str, int], ...]
-    source: Source | None = None
-
-
-@dataclass(slots=True, frozen=True)
-class AcceptPolicy:
-    """A policy that is asked at ACCEPT; ``options`` is None for one that is not known here."""
-
-    position: int
-    id: str
-    use: str
-    on: frozenset[str]
-    grants: bool
-    final: bool
-    required: bool
-    options: IpAllowlistOptions | ConnectionLimitOptions | None
-    source: Source | None = None
-
-    @property
-    def name(self) -> str:
-        """What its sets and chains are called: nftables' names have no "-", and the number keeps them apart."""
-        return f"{self.position}_{_identifier(self.id)}"
 
 
 @dataclass(slots=True, frozen=True)
@@ -109,44 +74,6 @@ class Compilation:
         if not self.wider:
             lines += ["", "It lets through nothing that the broker's ACCEPT stage refuses."]
         return lines
-
-
-def accept_policies(bindings: Sequence[PolicyBinding], options: Mapping[str, BaseModel]) -> list[AcceptPolicy]:
-    """The policies of a chain that are asked at ACCEPT.
-
-    Args:
-        bindings: of the chain, in order.
-        options: the validated options of each policy by its id.
-    """
-    found = []
-    for position, binding in enumerate(bindings):
-        role = binding.factory.stages.get(Stage.ACCEPT)
-        if role is None:
-            continue
-        found.append(
-            AcceptPolicy(
-                position=position,
-                id=binding.id,
-                use=binding.factory.name,
-                on=binding.on,
-                grants=role is Role.GRANTS,
-                final=Stage.ACCEPT in binding.final,
-                required=Stage.ACCEPT in binding.required,
-                options=_known(binding, options.get(binding.id)),
-                source=binding.source,
-            )
-        )
-    return found
-
-
-def _known(binding: PolicyBinding, options: BaseModel | None) -> IpAllowlistOptions | ConnectionLimitOptions | None:
-    # By the class of the policy itself: what a third party names alike, or derives from it, may decide otherwise.
-    kind = type(binding.policy)
-    if kind is IpAllowlist and isinstance(options, IpAllowlistOptions):
-        return options
-    if kind is ConnectionLimit and isinstance(options, ConnectionLimitOptions):
-        return options
-    return None
 
 
 def compile_accept(
@@ -190,16 +117,6 @@ def _ranges(texts: Sequence[str], version: int) -> tuple[Range, ...]:
     )
 
 
-def _identifier(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]", "_", text)
-
-
-def _where(each: AcceptPolicy | AcceptListener) -> str:
-    what = "policy" if isinstance(each, AcceptPolicy) else "listener"
-    label = each.id if isinstance(each, AcceptPolicy) else each.name
-    return f"{each.source}: {what} {label!r}" if each.source else f"{what} {label!r}"
-
-
 def _versions(listener: AcceptListener) -> tuple[int, ...]:
     """The IP versions by which a listener is reached."""
     found: set[int] = set()
@@ -220,16 +137,20 @@ class _Compiler:
     lock: bool
     reject: bool
     sets: dict[str, AddressSet] = field(default_factory=dict)
+    timed_sets: list[TimedSet] = field(default_factory=list)
     wider: list[str] = field(default_factory=list)
+    narrower: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def compile(self, table: str) -> Compilation:
         chains = [self._listener_chain(position, each) for position, each in enumerate(self.listeners)]
         limits = LimitCompiler(self.maximum_connections, self._refusing)
         for policy in self.policies:
+            versions = sorted({v for each in self.listeners if each.name in policy.on for v in _versions(each)})
             if isinstance(policy.options, ConnectionLimitOptions):
-                versions = {v for each in self.listeners if each.name in policy.on for v in _versions(each)}
-                limits.add(policy.name, policy.id, _where(policy), policy.options, tuple(sorted(versions)))
+                limits.add(policy.name, policy.id, where(policy), policy.options, tuple(versions))
+            elif isinstance(policy.options, HeldBans):
+                self.timed_sets += ban_sets(policy.name, policy.options.bans, versions)
             self._say_of_policy(policy)
         ruleset = Ruleset(
             table,
@@ -237,9 +158,13 @@ class _Compiler:
             tuple(limits.maps),
             tuple(limits.sets),
             (self._input(), *chains, *limits.chains),
+            tuple(self.timed_sets),
         )
         return Compilation(
-            ruleset, tuple(self.wider + limits.wider), tuple(limits.narrower), tuple(self.notes + limits.notes)
+            ruleset,
+            tuple(self.wider + limits.wider),
+            tuple(self.narrower + limits.narrower),
+            tuple(self.notes + limits.notes),
         )
 
     def _refusing(self, match: str, comment: str) -> str:
@@ -257,7 +182,7 @@ class _Compiler:
             for host, port in listener.addresses:
                 if port == 0:
                     self.wider.append(
-                        f"{_where(listener)}: port 0 is any free port, known only at the start; give it a number"
+                        f"{where(listener)}: port 0 is any free port, known only at the start; give it a number"
                     )
                     continue
                 specific, match = _match(host)
@@ -282,10 +207,14 @@ class _Compiler:
                 continue
             if isinstance(policy.options, IpAllowlistOptions):
                 rules += self._allowlist(policy, policy.options, versions)
-            else:
-                rules.append(f"jump limit_{policy.name}")
-                if policy.required:
-                    rules.append(self._refusing("", f"{policy.id}: required, and never permits"))
+                continue
+            rules += (
+                self._banned(policy, policy.options, versions)
+                if isinstance(policy.options, HeldBans)
+                else [f"jump limit_{policy.name}"]
+            )
+            if policy.required:
+                rules.append(self._refusing("", f"{policy.id}: required, and never permits"))
         return Chain(_chain_name(position, listener), (*rules, 'counter accept comment "permitted"'))
 
     def _strangers(self, asked: Sequence[AcceptPolicy], versions: Sequence[int]) -> list[str]:
@@ -322,6 +251,16 @@ class _Compiler:
                 rules.append(f'{source} @{permitted} counter accept comment "{policy.id}: final"')
         return rules
 
+    def _banned(self, policy: AcceptPolicy, held: HeldBans, versions: Sequence[int]) -> list[str]:
+        """Also where nobody is banned now: bans may be put into the sets later."""
+        rules = []
+        for version in versions:
+            match = f"{_SOURCE[version]} @{set_name(policy.name, version)}"
+            if _ranges(held.exempt, version):
+                match = f"{_SOURCE[version]} != @{self._set(policy, 'exempt', held.exempt, version)} {match}"
+            rules.append(self._refusing(match, f"{policy.id}: banned"))
+        return rules
+
     def _set(self, policy: AcceptPolicy, option: str, texts: Sequence[str], version: int) -> str:
         name = f"{option}_{policy.name}_v{version}"
         if name not in self.sets:
@@ -334,9 +273,24 @@ class _Compiler:
         options = policy.options
         if isinstance(options, IpAllowlistOptions):
             if UNIX in (*options.permit, *options.deny):
-                self.notes.append(f'{_where(policy)}: "unix" does not apply: no packet comes from a Unix socket')
+                self.notes.append(f'{where(policy)}: "unix" does not apply: no packet comes from a Unix socket')
+        elif isinstance(options, HeldBans):
+            self._say_of_bans(policy, options)
         elif options is None:
-            self.wider.append(f"{_where(policy)}: {_unknown(policy)}")
+            self.wider.append(f"{where(policy)}: {_unknown(policy)}")
+
+    def _say_of_bans(self, policy: AcceptPolicy, held: HeldBans) -> None:
+        if held.unknown:
+            self.wider.append(f"{where(policy)}: {held.unknown}")
+        if held.bans:
+            self.narrower.append(
+                f"{where(policy)}: the time of a ban begins when the file is loaded, and one that the broker lifts "
+                "stays until its time is over or the bans are loaded anew"
+            )
+        self.notes.append(
+            f"{where(policy)}: {len(held.bans)} bans are in force now; whom the broker bans later comes through to it "
+            "until the bans are loaded anew: --bans-only writes them alone"
+        )
 
 
 def _unknown(policy: AcceptPolicy) -> str:
@@ -358,4 +312,4 @@ def _match(host: str) -> tuple[bool, str]:
 
 
 def _chain_name(position: int, listener: AcceptListener) -> str:
-    return f"listener_{position}_{_identifier(listener.name)}"
+    return f"listener_{position}_{identifier(listener.name)}"

@@ -8,6 +8,7 @@ kept as it is, so that whatever somebody else put into the table shows as a diff
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from ipaddress import ip_address, ip_network
@@ -15,10 +16,16 @@ from typing import Any, Final
 
 from mqttsecure.policy.nft_ruleset import Range, Ruleset, merge
 
-__all__ = ["contents_of_kernel", "contents_of_ruleset", "differences"]
+__all__ = ["contents_of_kernel", "contents_of_ruleset", "differences", "same_times"]
 
 Contents = Mapping[str, Sequence[str]]
 """The lines of each block, by its head, such as ``chain input``."""
+
+_TIMED: Final = "timeouts"
+_LEFT: Final = re.compile(r"(\S+) for (\d+) s")
+
+_TOLERANCE: Final = 10
+"""Seconds: a broker may write a new ban five seconds late, and the file has to be made and loaded."""
 
 _VERSIONS: Final = {"ipv4_addr": 4, "ipv6_addr": 6}
 _STATEMENT_WORDS: Final = {
@@ -34,6 +41,9 @@ def contents_of_ruleset(ruleset: Ruleset) -> dict[str, list[str]]:
     contents: dict[str, list[str]] = {}
     for each in ruleset.address_sets:
         contents[f"set {each.name}"] = _set_lines(each.version, None, None, True, map(str, merge(each.ranges)))
+    for timed in ruleset.timed_sets:
+        elements = (_timed_line(str(range_), seconds) for range_, seconds in timed.entries)
+        contents[f"set {timed.name}"] = [*_set_lines(timed.version, None, None, True, ()), _TIMED, *elements]
     for table in ruleset.verdict_maps:
         elements = (f"{each} : goto {chain}" for each, chain in table.entries)
         contents[f"map {table.name}"] = _set_lines(table.version, None, None, True, elements)
@@ -42,6 +52,10 @@ def contents_of_ruleset(ruleset: Ruleset) -> dict[str, list[str]]:
     for chain in ruleset.chains:
         contents[f"chain {chain.name}"] = [*_hook_line(chain.policy), *chain.rules]
     return contents
+
+
+def _timed_line(element: str, seconds: int | None) -> str:
+    return f"{element} for good" if seconds is None else f"{element} for {seconds} s"
 
 
 def _set_lines(
@@ -101,9 +115,20 @@ def _set_of(value: Mapping[str, Any]) -> list[str]:
     version = _VERSIONS[value["type"]]
     flags = [value["flags"]] if isinstance(value.get("flags"), str) else value.get("flags", [])
     interval = "interval" in flags
+    if interval and "timeout" in flags:
+        head = _set_lines(version, value.get("size"), value.get("timeout"), True, ())
+        return [*head, _TIMED, *_timed_elements(version, value)]
     # Elements without intervals are those that the kernel enters itself; older versions of nft do not tell "dynamic".
     elements = _elements(version, value) if interval else []
     return _set_lines(version, value.get("size"), value.get("timeout"), interval, elements)
+
+
+def _timed_elements(version: int, value: Mapping[str, Any]) -> list[str]:
+    found = []
+    for each in value.get("elem", []):
+        element = each["elem"] if isinstance(each, dict) and "elem" in each else {"val": each}
+        found.append((_range(version, element["val"]), element.get("expires")))
+    return [_timed_line(str(range_), seconds) for range_, seconds in sorted(found, key=lambda pair: pair[0])]
 
 
 def _elements(version: int, value: Mapping[str, Any]) -> list[str]:
@@ -203,6 +228,37 @@ def _as_it_is(value: Any) -> str:
 
 
 # Comparing
+
+
+def same_times(expected: Contents, found: Contents) -> tuple[Contents, Contents]:
+    """Both without differences of time that only come of comparing: times run down, and are whole seconds.
+
+    Elements whose times differ by some seconds have the same; one that is on one side alone and ends soon is left out.
+    """
+    mine, theirs = dict(expected), dict(found)
+    for head, lines in expected.items():
+        if _TIMED in lines and _TIMED in found.get(head, ()):
+            mine[head], theirs[head] = _settled(lines, found[head])
+    return mine, theirs
+
+
+def _settled(expected: Sequence[str], found: Sequence[str]) -> tuple[list[str], list[str]]:
+    wanted, held = (
+        {match[1]: int(match[2]) for match in map(_LEFT.fullmatch, lines) if match} for lines in (expected, found)
+    )
+    ending = {each for each, left in wanted.items() if each not in held and left <= _TOLERANCE}
+    ending |= {each for each, left in held.items() if each not in wanted and left <= _TOLERANCE}
+    near = {each for each in wanted.keys() & held.keys() if abs(wanted[each] - held[each]) <= _TOLERANCE}
+
+    def settled(lines: Sequence[str]) -> list[str]:
+        kept = []
+        for line in lines:
+            match = _LEFT.fullmatch(line)
+            if match is None or match[1] not in ending:
+                kept.append(_timed_line(match[1], wanted[match[1]]) if match and match[1] in near else line)
+        return kept
+
+    return settled(expected), settled(found)
 
 
 def differences(expected: Contents, found: Contents) -> list[str]:

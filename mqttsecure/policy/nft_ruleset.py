@@ -20,11 +20,13 @@ __all__ = [
     "CountingSet",
     "Range",
     "Ruleset",
+    "TimedSet",
     "VerdictMap",
     "flatten",
     "merge",
     "plain",
     "render",
+    "render_update",
 ]
 
 V = TypeVar("V")
@@ -85,6 +87,15 @@ class CountingSet:
 
 
 @dataclass(slots=True, frozen=True)
+class TimedSet:
+    """Addresses that leave the set by themselves: each with the seconds until then, None for one that stays."""
+
+    name: str
+    version: int
+    entries: tuple[tuple[Range, int | None], ...]
+
+
+@dataclass(slots=True, frozen=True)
 class Chain:
     """Rules in order. ``policy`` makes it the base chain of the input hook: what becomes of what no rule decides."""
 
@@ -102,6 +113,7 @@ class Ruleset:
     verdict_maps: tuple[VerdictMap, ...] = ()
     counting_sets: tuple[CountingSet, ...] = ()
     chains: tuple[Chain, ...] = ()
+    timed_sets: tuple[TimedSet, ...] = ()
 
 
 def merge(ranges: Iterable[Range]) -> tuple[Range, ...]:
@@ -166,12 +178,25 @@ def render(ruleset: Ruleset, comments: Iterable[str] = ()) -> str:
     # Deleting a table that is not there is an error; adding one that is there is none.
     lines += [f"add {table}", f"delete {table}", "", f"{table} {{"]
     blocks = [_address_set(each) for each in ruleset.address_sets]
+    blocks += [_timed_set(each) for each in ruleset.timed_sets]
     blocks += [_verdict_map(each) for each in ruleset.verdict_maps]
     blocks += [_counting_set(each) for each in ruleset.counting_sets]
     blocks += [_chain(each) for each in ruleset.chains]
     for index, block in enumerate(blocks):
         lines += [*([""] if index else []), *(f"    {line}" for line in block)]
     return "\n".join([*lines, "}", ""])
+
+
+def render_update(ruleset: Ruleset, comments: Iterable[str] = ()) -> str:
+    """A file for ``nft -f`` that puts the timed sets of a table that is loaded in order, and leaves all else."""
+    lines = ["#!/usr/sbin/nft -f", *(line for each in comments for line in _comment(each)), ""]
+    for each in ruleset.timed_sets:
+        where = f"inet {ruleset.table} {each.name}"
+        lines.append(f"flush set {where}")
+        if each.entries:
+            head, *rows, end = _elements(_timed(each), always_rows=True)
+            lines += [f"add element {where} {head.removeprefix('elements = ')}", *rows, end]
+    return "\n".join([*lines, ""])
 
 
 def _comment(text: str) -> list[str]:
@@ -185,6 +210,15 @@ def _address_set(each: AddressSet) -> list[str]:
         f"set {each.name}",
         [f"type {_TYPES[each.version]}", "flags interval", *_elements([str(range_) for range_ in each.ranges])],
     )
+
+
+def _timed_set(each: TimedSet) -> list[str]:
+    lines = [f"type {_TYPES[each.version]}", "flags interval,timeout", *_elements(_timed(each))]
+    return _block(f"set {each.name}", lines)
+
+
+def _timed(each: TimedSet) -> list[str]:
+    return [f"{range_}{'' if seconds is None else f' timeout {seconds}s'}" for range_, seconds in each.entries]
 
 
 def _verdict_map(each: VerdictMap) -> list[str]:
@@ -205,11 +239,11 @@ def _chain(each: Chain) -> list[str]:
     return _block(f"chain {each.name}", [*hook, *each.rules])
 
 
-def _elements(elements: list[str]) -> list[str]:
+def _elements(elements: list[str], *, always_rows: bool = False) -> list[str]:
     if not elements:
         return []
     rows = [", ".join(elements[start : start + _PER_LINE]) for start in range(0, len(elements), _PER_LINE)]
-    if len(rows) == 1:
+    if len(rows) == 1 and not always_rows:
         return [f"elements = {{ {rows[0]} }}"]
     return ["elements = {", *(f"    {row}," for row in rows), "}"]
 

@@ -55,6 +55,22 @@ class BansCase(SynchronousTestCase):
         return client
 
 
+class FirewallTests(BansCase):
+    """``mqttsecure policy nft --live`` asks this broker."""
+
+    policies = _BANS.replace('file = "bans.json"\n', "")
+
+    def test_bans_that_only_the_broker_knows(self) -> None:
+        """Without a file they are in its memory alone; the ruleset has them all the same."""
+        self.run_command("bans", "add", "192.0.2.0/24", "--for", "1h")
+        self.run_command("bans", "add", "2001:db8::7")
+        for options in ((), ("--bans-only",)):
+            result = CliRunner().invoke(main, ["policy", "nft", str(self.files.config), "--live", *options])
+            self.assertNotIn("--live asks", result.stderr)
+            self.assertRegex(result.stdout, r"192\.0\.2\.0/24 timeout 3(600|59\d)s")
+            self.assertNotIn("2001:db8", result.stdout)  # its listeners are IPv4's
+
+
 class BansTests(BansCase):
     """Addresses and names, kept out by hand."""
 

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
 from twisted.trial import unittest
 
+from mqttsecure.cli import nft_kernel
 from mqttsecure.cli.main import main
 from mqttsecure.cli.policy import policy
 from tests.policy.nft_case import Accept, allowlist
@@ -22,9 +23,7 @@ from tests.support.process import CHECKOUT
 SHIPPED = CHECKOUT / "etc" / "broker.toml"
 GOLDEN = Path(__file__).parent / "shipped.nft"
 
-# The module has a command of its own name.
-nft_module = importlib.import_module("mqttsecure.cli.nft")
-
+_BANS = '[[policy]]\nid = "bans"\nuse = "ban"\nfile = "bans.json"\n'
 LIST_ALONE = '[[policy]]\nid = "addresses"\nuse = "ip-allowlist"\npermit = ["127.0.0.0/8"]\n'
 
 
@@ -118,6 +117,63 @@ class CompileTests(NftCase):
         answer = json.loads(self.nft("--json", SHIPPED, "-o", output).stdout)
         self.assertEqual((answer["output"], answer["ruleset"]), (str(output), None))
 
+    def banned(self, *networks: str, seconds: int = 3600) -> Path:
+        """A configuration with a ``ban`` policy that has these by hand."""
+        config = self.exact()
+        text = config.read_text()
+        config.write_text(text.replace("[[policy]]", f"{_BANS}[[policy]]", 1))
+        until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+        entry = {"since": until, "until": until, "why": "", "by_hand": True, "earlier": 0, "note": ""}
+        state = self.directory / "bans.json"
+        state.write_text(json.dumps({"version": 1, "bans": [{"address": each, **entry} for each in networks]}))
+        state.chmod(0o600)
+        return config
+
+    def test_bans(self) -> None:
+        """Those of the file are in a set that lets go of them by itself; nothing is wider for that."""
+        result = self.nft(self.banned("192.0.2.0/24"))
+        self.assertEqual(result.exit_code, 0, result.stderr)
+        self.assertRegex(result.stdout, r"set banned_0_bans_v4 \{\n +type ipv4_addr\n +flags interval,timeout\n")
+        self.assertRegex(result.stdout, r"elements = \{ 192\.0\.2\.0/24 timeout 3(600|59\d)s \}")
+        self.assertIn("narrower: ", result.stderr)
+        answer = json.loads(self.nft("--json", self.banned("192.0.2.0/24")).stdout)
+        self.assertEqual((answer["banned"], "banned_0_bans_v4" in answer["sets"]), (1, True))
+
+    def test_bans_only(self) -> None:
+        """Nothing but the sets of bans; not together with a comparison, and not without bans."""
+        result = self.nft(self.banned("192.0.2.0/24"), "--bans-only", "--table", "lab1")
+        self.assertEqual(result.exit_code, 0, result.stderr)
+        self.assertIn("flush set inet lab1 banned_0_bans_v4\nadd element inet lab1 banned_0_bans_v4 {\n", result.stdout)
+        self.assertNotIn("chain", result.stdout)
+        self.assertEqual(self.nft(self.banned(), "--bans-only", "--diff").exit_code, 2)
+        result = self.nft(self.exact(), "--bans-only")
+        self.assertEqual((result.exit_code, result.stdout), (1, ""))
+        self.assertIn("no policy `ban` is on a listener", result.stderr)
+
+    def test_bans_that_are_not_known(self) -> None:
+        """A damaged file is no empty one, and a policy without a file keeps its bans to itself: exit code 3."""
+        config = self.banned("192.0.2.0/24")
+        (self.directory / "bans.json").write_text("{")
+        result = self.nft(config)
+        self.assertEqual(result.exit_code, 3)
+        self.assertRegex(result.stderr, r"wider: .*broker\.toml:\d+: policy 'bans': .*bans\.json is damaged")
+        config.write_text(config.read_text().replace('file = "bans.json"\n', ""))
+        result = self.nft(config)
+        self.assertEqual(result.exit_code, 3)
+        self.assertIn("known to the running broker alone; --live asks that", result.stderr)
+
+    def test_live_with_no_broker(self) -> None:
+        """Without a control socket, and with nobody behind it: told, and nothing is made up."""
+        config = self.banned("192.0.2.0/24")
+        result = self.nft(config, "--live")
+        self.assertEqual((result.exit_code, result.stdout), (1, ""))
+        self.assertIn("--live needs a control socket; add [control]", result.stderr)
+        config.write_text(config.read_text() + '[control]\nsocket = "control"\n')
+        result = self.nft(config, "--live")
+        self.assertEqual((result.exit_code, result.stdout), (1, ""))
+        self.assertIn("is the broker running", result.stderr)
+        self.assertEqual(self.nft(self.exact(), "--live").exit_code, 0)  # where nothing bans, nobody need be asked
+
     def test_problems_of_the_configuration(self) -> None:
         """Told as by ``check``; nothing is written."""
         config = write_config(self.directory, policies=LIST_ALONE).config
@@ -195,7 +251,7 @@ class DiffTests(NftCase):
 
     def test_no_nft(self) -> None:
         """It is named, and so is the package."""
-        self.patch(nft_module, "_ADMINISTRATION", ())
+        self.patch(nft_kernel, "_ADMINISTRATION", ())
         result = self.nft(self.exact(), "--diff", path=str(self.programs))
         self.assertEqual(result.exit_code, 4)
         self.assertIn("install the package nftables", result.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,18 +11,24 @@ from twisted.internet.task import Clock
 
 from mqttsecure.core.decisions import ConnectionFacts, Peer, Purpose, Request, Stage, Verdict
 from mqttsecure.policy.binding import PolicyBinding
+from mqttsecure.policy.builtin.ban import BanFactory, BanPolicy, banned_network
 from mqttsecure.policy.builtin.connection_limit import ConnectionLimitFactory
 from mqttsecure.policy.builtin.ip_allowlist import IpAllowlistFactory
 from mqttsecure.policy.chain import PolicyChain
-from mqttsecure.policy.nft import AcceptListener, Compilation, accept_policies, compile_accept
+from mqttsecure.policy.nft import Compilation, compile_accept
+from mqttsecure.policy.nft_policies import AcceptListener, accept_policies
 from mqttsecure.policy.nft_ruleset import render
 from tests.support.environment import FakeEnvironment
 from tests.support.nftables import Packet, Table
 
-__all__ = ["MAXIMUM_CONNECTIONS", "Accept", "allowlist", "limit"]
+__all__ = ["MAXIMUM_CONNECTIONS", "Accept", "allowlist", "bans", "limit"]
 
 MAXIMUM_CONNECTIONS = 1000
-_FACTORIES = {"ip-allowlist": IpAllowlistFactory(), "connection-limit": ConnectionLimitFactory()}
+_FACTORIES: dict[str, Any] = {
+    "ban": BanFactory(),
+    "ip-allowlist": IpAllowlistFactory(),
+    "connection-limit": ConnectionLimitFactory(),
+}
 
 Made = tuple[PolicyBinding, BaseModel]
 
@@ -46,6 +52,26 @@ def limit(id: str, on: Sequence[str] = ("lab",), required: bool = False, **optio
     """A ``connection-limit`` in its place, without a limit on strangers unless one is given."""
     options = {"unauthenticated": 10**6, "total_unauthenticated": 10**6, **options}
     return _make("connection-limit", id, on, {"required": required}, options)
+
+
+def bans(
+    id: str,
+    on: Sequence[str] = ("lab",),
+    *,
+    by_hand: Mapping[str, float | None] | None = None,
+    struck: Sequence[str] = (),
+    required: bool = False,
+    **options: Any,
+) -> Made:
+    """A ``ban`` in its place: of prefixes ``by_hand``, for seconds or None for good, and of those who ``struck``."""
+    binding, model = _make("ban", id, on, {"required": required}, {"address_threshold": 1, **options})
+    policy = binding.policy
+    assert isinstance(policy, BanPolicy)
+    for text, seconds in (by_hand or {}).items():
+        policy.ban_by_hand(banned_network(text), seconds, "")
+    for text in struck:
+        policy.struck(ConnectionFacts(0, on[0], Peer(ip_address(text), 40000)), 1, "wrong password")
+    return binding, model
 
 
 class Accept:

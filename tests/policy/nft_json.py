@@ -22,6 +22,10 @@ def listing_of(ruleset: Ruleset) -> dict[str, Any]:
     for each in ruleset.address_sets:
         made = {**table, "name": each.name, "type": _TYPES[each.version], "flags": ["interval"]}
         objects.append({"set": made | ({"elem": [_element(r) for r in each.ranges]} if each.ranges else {})})
+    for timed in ruleset.timed_sets:
+        made = {**table, "name": timed.name, "type": _TYPES[timed.version], "flags": ["interval", "timeout"]}
+        elements = [_timed(each, seconds) for each, seconds in timed.entries]
+        objects.append({"set": made | ({"elem": elements} if elements else {})})
     for one in ruleset.verdict_maps:
         elements = [[_element(r), {"goto": {"target": chain}}] for r, chain in one.entries]
         made = {**table, "name": one.name, "type": _TYPES[one.version], "map": "verdict", "flags": ["interval"]}
@@ -46,6 +50,12 @@ def _element(each: Range) -> Any:
         address, _, length = text.partition("/")
         return {"prefix": {"addr": address, "len": int(length)}}
     return text
+
+
+def _timed(each: Range, seconds: int | None) -> Any:
+    if seconds is None:
+        return _element(each)
+    return {"elem": {"val": _element(each), "timeout": seconds, "expires": seconds}}
 
 
 def _rule(text: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mqttsecure.policy.nft_listing import contents_of_kernel, contents_of_ruleset, differences
-from tests.policy.nft_case import Accept, allowlist, limit
+from mqttsecure.policy.nft_listing import contents_of_kernel, contents_of_ruleset, differences, same_times
+from tests.policy.nft_case import Accept, allowlist, bans, limit
 from tests.policy.nft_json import listing_of
 
 LISTENERS = {"lab": [("10.77.0.10", 8883), ("fd77::10", 8883)], "dual": [("::", 1884)], "any": [("0.0.0.0", 1883)]}
@@ -22,6 +22,7 @@ def _ruleset(**more: Any) -> Any:
     made = [
         allowlist("a", permit=["10.0.0.0/8", "192.0.2.0/25", "192.0.2.200", "2001:db8::/32"], deny=["10.9.0.0/16"]),
         limit("con", overrides=OVERRIDES),
+        bans("ban", by_hand={"192.0.2.0/28": None}, struck=["10.0.0.7", "2001:db8::7"]),
         allowlist("b", ["dual"], final=True, required=True, permit=["everywhere"]),
     ]
     return Accept(made, LISTENERS, **more).compilation.ruleset
@@ -154,6 +155,59 @@ def _change(value: Any) -> None:
         value["data"] = "@other"
     else:
         value["target"] = "other"
+
+
+class TimeTests(SynchronousTestCase):
+    """Elements that end by themselves: their time runs down on both sides."""
+
+    def setUp(self) -> None:
+        by_hand = {"192.0.2.0/24": None, "198.51.100.0/24": 600.0, "10.1.0.0/16": 5.0}
+        made = [bans("b", by_hand=by_hand), allowlist("a", permit=["everywhere"])]
+        self.ruleset = Accept(made, LISTENERS).compilation.ruleset
+        self.listing = listing_of(self.ruleset)
+        (self.elements,) = (
+            each["set"]["elem"]
+            for each in self.listing["nftables"]
+            if each.get("set", {}).get("name") == "banned_0_b_v4"
+        )
+
+    def compare(self) -> list[str]:
+        kernel = contents_of_kernel(json.dumps(self.listing))
+        return differences(*same_times(contents_of_ruleset(self.ruleset), kernel))
+
+    def test_some_seconds_are_no_difference(self) -> None:
+        """The kernel was given them a moment ago; what is about to end may be gone on one side."""
+        self.assertEqual(self.compare(), [])
+        self.elements[2]["elem"]["expires"] -= 9
+        del self.elements[0]
+        self.assertEqual(self.compare(), [])
+        self.elements.append({"elem": {"val": "203.0.113.7", "timeout": 60, "expires": 3}})
+        self.assertEqual(self.compare(), [])
+
+    def test_another_time_is_one(self) -> None:
+        """So is a ban that only one side has, and one without end that has one there."""
+        self.elements[2]["elem"]["expires"] = 60
+        self.elements[1] = {"elem": {"val": self.elements[1], "timeout": 60, "expires": 50}}
+        self.elements.append({"elem": {"val": "203.0.113.7", "timeout": 60, "expires": 30}})
+        self.assertEqual(
+            self.compare(),
+            [
+                "  set banned_0_b_v4",
+                "-     192.0.2.0/24 for 50 s",
+                "-     198.51.100.0/24 for 60 s",
+                "-     203.0.113.7 for 30 s",
+                "+     192.0.2.0/24 for good",
+                "+     198.51.100.0/24 for 600 s",
+            ],
+        )
+
+    def test_a_set_that_keeps_no_time(self) -> None:
+        """Somebody made it anew otherwise."""
+        for each in self.listing["nftables"]:
+            if each.get("set", {}).get("name") == "banned_0_b_v4":
+                each["set"]["flags"] = ["interval"]
+                each["set"]["elem"] = ["192.0.2.0"]
+        self.assertIn("+     timeouts", self.compare())
 
 
 class ListingTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import pairwise
+from math import inf
 from typing import Final
 
 __all__ = ["Packet", "Table"]
@@ -39,7 +40,7 @@ class Packet:
 class Table:
     """A table and what it has counted."""
 
-    sets: dict[str, list[tuple[Address, Address]]] = field(default_factory=dict)
+    sets: dict[str, list[tuple[Address, Address, float]]] = field(default_factory=dict)  # and until when
     maps: dict[str, list[tuple[Address, Address, str]]] = field(default_factory=dict)
     chains: dict[str, list[str]] = field(default_factory=dict)
     counted: Counter[tuple[str, Address]] = field(default_factory=Counter)
@@ -60,7 +61,8 @@ class Table:
                 continue
             elements = [each.strip() for each in _elements(body)]
             if kind == "set":
-                table.sets[name] = [_ends(each) for each in elements]
+                timed = [each.removesuffix("s").partition(" timeout ") for each in elements]
+                table.sets[name] = [(*_ends(text), float(left) if left else inf) for text, _, left in timed]
             else:
                 table.maps[name] = [(*_ends(each.split(" : ")[0]), each.split(" : goto ")[1]) for each in elements]
         for ranges in (*table.sets.values(), *table.maps.values()):
@@ -144,7 +146,10 @@ class Table:
     def _in_set(self, protocol: str, name: str, negated: bool, packet: Packet) -> bool:
         if packet.source.version != _VERSIONS[protocol]:
             return False
-        holds = any(int(first) <= int(packet.source) <= int(last) for first, last in self.sets[name])
+        holds = any(
+            int(first) <= int(packet.source) <= int(last) and packet.now < until
+            for first, last, until in self.sets[name]
+        )
         return holds is not negated
 
     def _counts(self, text: str, packet: Packet) -> bool:

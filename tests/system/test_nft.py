@@ -9,8 +9,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from types import MappingProxyType
 
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,6 +56,20 @@ use = "ip-allowlist"
 permit = ["10.200.0.0/17", "10.200.200.0/24", "10.200.201.7", "192.0.2.0/26", "2001:db8::/33", "2001:db8:ffff::1"]
 deny = ["10.200.3.0/24", "192.0.2.32/28", "2001:db8:1::/48"]
 """
+BANS = """
+[[policy]]
+id = "bans"
+use = "ban"
+on = ["both"]
+file = "bans.json"
+exempt = ["10.200.64.9", "2001:db8:2::/64"]
+"""
+BANNED = {
+    "10.200.1.7": 60, "10.200.2.9": -5, "10.200.64.0/20": 3600, "10.200.64.0/24": 60, "10.200.65.7": None,
+    "2001:db8:0:7::/64": 600, "2001:db8:2::/48": 3600, "192.0.2.0/27": None,
+}  # fmt: skip
+"""Seconds that are left, None for a ban without end."""
+
 LIMITS = """
 [[policy]]
 id = "connections"
@@ -97,15 +114,38 @@ class NftCase(SynchronousTestCase):
         ]
         self.assertEqual(self.hosts.outcomes(first, 2.0), [CONNECTED, CONNECTED])
 
-    def load(self, options: str, *arguments: str, limits: str = "") -> PolicyChain:
+    def ban(self, banned: Mapping[str, int | None]) -> None:
+        """Write the file of the ``ban`` policy, as the broker does."""
+        now = datetime.now(UTC)
+        entries = [
+            {
+                "address": text,
+                "since": (now - timedelta(seconds=60)).isoformat(),
+                "until": None if seconds is None else (now + timedelta(seconds=seconds)).isoformat(),
+                "why": "a test",
+                "by_hand": seconds is None or "/" in text,
+                "earlier": 0,
+                "note": "",
+            }
+            for text, seconds in banned.items()
+        ]
+        path = self.directory / "bans.json"
+        path.write_text(json.dumps({"version": 1, "bans": entries}))
+        path.chmod(0o600)
+
+    def load(
+        self, options: str, *arguments: str, limits: str = "", banned: Mapping[str, int | None] = MappingProxyType({})
+    ) -> PolicyChain:
         """Compile, load it on the broker's host, and give the broker's own chain.
 
         Args:
             options: of the ``connection-limit``.
             arguments: of the command.
             limits: a table for the end of the configuration.
+            banned: prefixes, with the seconds that are left.
         """
-        self.config.write_text(f"{LISTENERS}{ADDRESSES}{LIMITS}{options}{REST}{limits}")
+        self.ban(banned)
+        self.config.write_text(f"{LISTENERS}{BANS}{ADDRESSES}{LIMITS}{options}{REST}{limits}")
         output = self.directory / "broker.nft"
         result = CliRunner().invoke(main, ["policy", "nft", str(self.config), "-o", str(output), *arguments])
         self.assertEqual(result.exit_code, WIDER, result.output)
@@ -131,7 +171,7 @@ def _sources(choice: random.Random) -> list[str]:
         for text in (
             "10.200.0.0/17", "10.200.3.0/24", "10.200.9.0/24", "10.200.200.0/24", "10.200.201.7", "192.0.2.0/26",
             "192.0.2.32/28", "198.51.100.0/25", "198.51.100.64/27", "2001:db8::/33", "2001:db8:1::/48",
-            "2001:db8:5::/48", "2001:db8:ffff::1",
+            "2001:db8:5::/48", "2001:db8:ffff::1", *BANNED, "10.200.64.9", "2001:db8:2::/64",
         )
         for network in [ip_network(text)]
         for index in (0, -1)
@@ -170,12 +210,12 @@ class AddressTests(NftCase):
         self.assertTrue(all(number > count / 5 for number in tally.values()), tally)
 
     def test_a_thousand_random_connections_meet_the_decision_of_the_broker(self) -> None:
-        """IPv4 and IPv6, two listeners with their own policies, and ports that are none of the broker's business."""
-        self.compare(self.load(AMPLE), SILENCE, CONNECTED, 1000)
+        """IPv4 and IPv6, banned or not, two listeners with their own policies, and ports that are not the broker's."""
+        self.compare(self.load(AMPLE, banned=BANNED), SILENCE, CONNECTED, 1000)
 
     def test_refusals_may_be_answered(self) -> None:
         """With --reject whoever is refused knows at once."""
-        self.compare(self.load(AMPLE, "--reject"), REFUSED, CONNECTED, 250)
+        self.compare(self.load(AMPLE, "--reject", banned=BANNED), REFUSED, CONNECTED, 250)
 
     def test_locked(self) -> None:
         """With --lock other ports are silent; IPv6 lives on though all neighbours are forgotten."""
@@ -264,6 +304,33 @@ class LimitTests(NftCase):
         self.assertEqual(self.hosts.outcomes(local), [CONNECTED] * 4 + [SILENCE])
 
 
+class BanTests(NftCase):
+    """Who is banned is kept out, and for no longer than that."""
+
+    def test_a_ban_ends_by_itself(self) -> None:
+        """Its time runs in the kernel; one without end stays."""
+        self.load(AMPLE, banned={"10.200.1.7": 3, "10.200.1.8/32": None})
+        short, long = (Attempt(f"10.200.1.{last}", BROKER[0], 1883) for last in (7, 8))
+        until = time.monotonic() + 60
+        while self.connect(short) != [CONNECTED]:
+            self.assertLess(time.monotonic(), until)
+        self.assertEqual(self.connect(long), [SILENCE])
+
+    def test_the_bans_alone(self) -> None:
+        """Brought up to date without a new table, whose counts go on; again and again."""
+        self.load("per_address = 2\n", banned={"10.200.1.7": 600})
+        first, second = (Attempt(f"10.200.1.{last}", BROKER[0], 1883) for last in (7, 8))
+        self.assertEqual(self.connect(first, second, second), [SILENCE, CONNECTED, CONNECTED])
+        other = {"10.200.1.0/30": 600, "10.200.3.0/24": None, "2001:db8:0:7::/64": 60}
+        for number, banned in enumerate((other, {}, other)):
+            self.ban(banned)
+            result = CliRunner().invoke(main, ["policy", "nft", str(self.config), "--bans-only"])
+            self.hosts.load(result.stdout)
+            near = [Attempt(f"10.200.1.{last}", BROKER[0], 1883) for last in (1, 20 + number)]
+            self.assertEqual(self.connect(*near), [SILENCE if banned else CONNECTED, CONNECTED])
+            self.assertEqual(self.connect(second), [SILENCE])  # its third
+
+
 class DiffTests(NftCase):
     """``--diff`` as root, with the real nft."""
 
@@ -279,12 +346,19 @@ class DiffTests(NftCase):
         """Nothing there: 1. Loaded: 0, also once it has counted. Changed: 1, with what was changed."""
         limit = "overrides = [{ prefix = '10.200.0.0/24', rate = '1/minute', burst = 2 }]\n"
         for options in ((), ("--lock", "--reject")):
-            chain = self.load(limit, *options)
+            chain = self.load(limit, *options, banned=BANNED)
             self.assertTrue(_permits(chain, "both", "10.200.0.1"))
             self.connect(*[Attempt("10.200.0.1", BROKER[0], 1883)] * 4, Attempt("192.0.2.40", BROKER[0], 1883))
             done = self.diff(*options)
             self.assertEqual((done.returncode, done.stdout), (0, "the kernel holds this\n"), done.stderr)
-        self.hosts.on_server("nft", "add", "element", "inet", "mqttsecure", "permit_1_sites_v4", "{ 203.0.113.7 }")
+        self.ban({**BANNED, "10.200.1.9": 600, "10.200.64.0/24": 7200})
+        done = self.diff("--lock", "--reject")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stdout, r"(?m)^\+     10\.200\.1\.9 for (599|600) s$")
+        self.assertRegex(done.stdout, r"(?m)^\+     10\.200\.64\.0/24 for (7199|7200) s$")
+        self.assertNotIn("10.200.1.7", done.stdout)
+        self.ban(BANNED)
+        self.hosts.on_server("nft", "add", "element", "inet", "mqttsecure", "permit_2_sites_v4", "{ 203.0.113.7 }")
         self.hosts.on_server("nft", "insert", "rule", "inet", "mqttsecure", "input", "tcp", "dport", "23", "accept")
         done = self.diff("--lock", "--reject")
         self.assertEqual(done.returncode, 1)

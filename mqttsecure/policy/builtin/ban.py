@@ -309,6 +309,17 @@ class BanPolicy:
         ]
         return {"bans": bans, "waiting": waiting}
 
+    def prefixes(self) -> dict[Network, float | None]:
+        """The prefixes that are banned now, and for how many seconds more; None for one that has no end."""
+        now = self._environment.clock.seconds()
+        found: dict[Network, float | None] = {}
+        for network, ban in self._bans:
+            if ban.holds(now):
+                left = None if ban.until is None else ban.until - now
+                before = found.get(network, 0.0)
+                found[network] = None if left is None or before is None else max(left, before)
+        return found
+
 
 def banned_network(text: str) -> Network:
     """The prefix that is meant by an address or prefix: one IPv6 address stands for its /64.
