@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mqttsecure.core.decisions import Source, Stage
+from mqttsecure.core.decisions import Role, Source, Stage
 from mqttsecure.interfaces import IPolicy, IPolicyFactory
 
 __all__ = ["PolicyBinding", "is_stateless"]
@@ -27,6 +28,25 @@ class PolicyBinding:
     final: frozenset[Stage] = frozenset()
     required: frozenset[Stage] = frozenset()
     source: Source | None = None
+
+    @property
+    def stages(self) -> Mapping[Stage, Role]:
+        """Where it is asked, and in which role: what its factory declares, or the policy's own ``stages``.
+
+        Those are for a policy whose options leave out stages, or the power to permit there; it can never add any.
+        """
+        declared: Mapping[Stage, Role] = self.factory.stages
+        own = getattr(self.policy, "stages", None)
+        return own if isinstance(own, Mapping) else declared
+
+    @property
+    def stages_fault(self) -> str | None:
+        """What is wrong with the policy's own ``stages``, None if nothing is."""
+        declared = self.factory.stages
+        for stage, role in self.stages.items():
+            if stage not in declared or (role is Role.GRANTS and declared[stage] is not Role.GRANTS):
+                return f"claims to be asked at {stage.value} ({role.value}), which its factory does not declare"
+        return None
 
     @property
     def where(self) -> str:

@@ -115,7 +115,7 @@ class PolicyChain:
 
     def _step(self, stage: Stage, binding: PolicyBinding, breaker: CircuitBreaker) -> Step | None:
         """What the fold needs of one policy at ``stage``; None where it is not asked."""
-        role = binding.factory.stages.get(stage)
+        role = binding.stages.get(stage)
         if role is None:
             return None
         return Step(
@@ -197,7 +197,7 @@ class PolicyChain:
             each.id: each.policy.advise(request)
             for each in self._bindings
             if request.connection.listener in each.on
-            and request.stage in each.factory.stages
+            and request.stage in each.stages
             and IGrants.providedBy(each.policy)
         }
 
@@ -274,7 +274,7 @@ class PolicyChain:
         return frozenset(
             method
             for each in self._bindings
-            if Stage.AUTHENTICATE in each.factory.stages
+            if Stage.AUTHENTICATE in each.stages
             for method in getattr(each.policy, "authentication_methods", ())
         )
 

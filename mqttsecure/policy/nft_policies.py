@@ -77,7 +77,7 @@ def accept_policies(
     """
     found = []
     for position, binding in enumerate(bindings):
-        role = binding.factory.stages.get(Stage.ACCEPT)
+        role = binding.stages.get(Stage.ACCEPT)
         if role is None:
             continue
         found.append(

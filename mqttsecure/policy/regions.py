@@ -80,7 +80,7 @@ def layers(bindings: Iterable[PolicyBinding], listener: str, action: Action, sub
     stage = stage_of(action)
     found = []
     for each in bindings:
-        role = each.factory.stages.get(stage)
+        role = each.stages.get(stage)
         if role is None or listener not in each.on:
             continue
         grants: Sequence[Grant] = ()

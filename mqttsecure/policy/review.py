@@ -43,12 +43,12 @@ def table(bindings: Sequence[PolicyBinding], listeners: Sequence[str]) -> list[T
 
 
 def _row(bindings: Sequence[PolicyBinding], listener: str, stage: Stage) -> TableRow:
-    asked = [each for each in bindings if listener in each.on and stage in each.factory.stages]
+    asked = [each for each in bindings if listener in each.on and stage in each.stages]
     ids = tuple(each.id for each in asked)
     return TableRow(
         listener,
         stage,
-        can_permit=tuple(each.id for each in asked if each.factory.stages[stage] is Role.GRANTS),
+        can_permit=tuple(each.id for each in asked if each.stages[stage] is Role.GRANTS),
         can_deny=ids,
         required=tuple(each.id for each in asked if stage in each.required),
         bypasses=tuple(
@@ -83,9 +83,12 @@ def _repeated(bindings: Sequence[PolicyBinding]) -> list[str]:
 
 
 def _binding_problems(binding: PolicyBinding, listeners: Sequence[str]) -> list[str]:
-    stages = binding.factory.stages
+    stages = binding.stages
     declared = ", ".join(stage.value for stage in Stage if stage in stages) or "none"
     found = []
+    fault = binding.stages_fault
+    if fault is not None:
+        found.append(f"{fault}; tell its author")
     if not binding.on:
         found.append("it is on no listener; leave out `on` to have it on all")
     for name in sorted(binding.on.difference(listeners)):

@@ -274,12 +274,12 @@ def _asked_too_early(bindings: Sequence[PolicyBinding]) -> list[str]:
     """Policies that judge who a client is before all policies that may tell have been asked."""
     found = []
     for position, binding in enumerate(bindings):
-        if binding.factory.stages.get(Stage.AUTHENTICATE) is not Role.RESTRICTS:
+        if binding.stages.get(Stage.AUTHENTICATE) is not Role.RESTRICTS:
             continue
         later = [
             each.id
             for each in bindings[position + 1 :]
-            if each.on & binding.on and each.factory.stages.get(Stage.AUTHENTICATE) is Role.GRANTS
+            if each.on & binding.on and each.stages.get(Stage.AUTHENTICATE) is Role.GRANTS
         ]
         if later:
             found.append(

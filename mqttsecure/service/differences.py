@@ -90,7 +90,7 @@ class _Side:
                 self._groups[key] = self._groups.get(key, frozenset()) | each.groups
         # Of an identity policy that does not tell, anyone may come.
         self._anyone = any(
-            each.factory.stages.get(Stage.AUTHENTICATE) is Role.GRANTS and not IIdentities.providedBy(each.policy)
+            each.stages.get(Stage.AUTHENTICATE) is Role.GRANTS and not IIdentities.providedBy(each.policy)
             for each in parts.chain.bindings
         )
 
@@ -134,7 +134,7 @@ class Comparison:
         """What could not be compared."""
         for which, side in (("old", self._old), ("new", self._new)):
             for each in side.chain.bindings:
-                stages = [stage.value for stage in map(stage_of, Action) if stage in each.factory.stages]
+                stages = [stage.value for stage in map(stage_of, Action) if stage in each.stages]
                 if stages and not IGrants.providedBy(each.policy) and not _only_counts(each.policy):
                     self._notes[f"policy {each.id} ({which}) does not say what it does at {', '.join(stages)}"] = None
                 if each.factory.attributes:

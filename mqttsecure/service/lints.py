@@ -88,7 +88,7 @@ def _bypasses(assembly: Assembly) -> Iterator[Lint]:
 
 
 def _rules(assembly: Assembly) -> Iterator[Lint]:
-    delivering = [each for each in assembly.chain.bindings if each.factory.stages.get(Stage.DELIVER) is Role.GRANTS]
+    delivering = [each for each in assembly.chain.bindings if each.stages.get(Stage.DELIVER) is Role.GRANTS]
     for binding in assembly.chain.bindings:
         if not isinstance(binding.policy, TopicAcl):
             continue

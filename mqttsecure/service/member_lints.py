@@ -41,7 +41,7 @@ class _Members:
         self._is_complete = all(
             IIdentities.providedBy(each.policy)
             for each in chain.bindings
-            if each.factory.stages.get(Stage.AUTHENTICATE) is Role.GRANTS
+            if each.stages.get(Stage.AUTHENTICATE) is Role.GRANTS
         )
         self._names: list[_Name] = [
             name for each in chain.bindings if IGrants.providedBy(each.policy) for name in each.policy.names()
@@ -138,11 +138,7 @@ class _Members:
 
     def _granting(self) -> list[PolicyBinding]:
         stages = [stage_of(action) for action in Action]
-        return [
-            each
-            for each in self._chain.bindings
-            if any(each.factory.stages.get(stage) is Role.GRANTS for stage in stages)
-        ]
+        return [each for each in self._chain.bindings if any(each.stages.get(stage) is Role.GRANTS for stage in stages)]
 
     def _may_nothing(self, identity: KnownIdentity) -> bool:
         names = frozenset(name for each in self._chain.bindings for name in each.factory.attributes)

@@ -132,7 +132,7 @@ class _Prover:
         asked = [
             each
             for each in self._parts.chain.bindings
-            if stage in each.factory.stages and each.on.intersection(self._listeners)
+            if stage in each.stages and each.on.intersection(self._listeners)
         ]
         return Proof(
             self._claim,

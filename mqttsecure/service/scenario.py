@@ -281,10 +281,7 @@ class _Judge:
         groups = self._known_groups(principal)
         answers: dict[str, Decision] = {}
         for binding in self._parts.chain.bindings:
-            if (
-                binding.factory.stages.get(Stage.AUTHENTICATE) is not Role.GRANTS
-                or self._listener.name not in binding.on
-            ):
+            if binding.stages.get(Stage.AUTHENTICATE) is not Role.GRANTS or self._listener.name not in binding.on:
                 continue
             if not answers or Stage.AUTHENTICATE in binding.required:
                 text = "who the client is is given"

@@ -102,13 +102,9 @@ class Shadow:
         self._clock = clock
         self._wall_clock = wall_clock
         self._counting = {each.id for each in active.bindings if not is_stateless(each)}
-        self._identifying = {
-            each.id for each in active.bindings if each.factory.stages.get(Stage.AUTHENTICATE) is Role.GRANTS
-        }
+        self._identifying = {each.id for each in active.bindings if each.stages.get(Stage.AUTHENTICATE) is Role.GRANTS}
         self._declared = {
-            stage: {
-                name for each in candidate.bindings if stage in each.factory.stages for name in each.factory.attributes
-            }
+            stage: {name for each in candidate.bindings if stage in each.stages for name in each.factory.attributes}
             for stage in Stage
         }
         self._waiting: deque[tuple[Request, Verdict, bool]] = deque()

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.core.decisions import Decision, Role, Source, Stage
 from mqttsecure.policy.review import Bypass
-from tests.support.policies import bind, chain_of, restricting
+from tests.support.policies import StaticPolicy, bind, chain_of, make_request, restricting
 
 PERMIT = Decision.permit()
 
@@ -21,6 +21,19 @@ class CheckTests(SynchronousTestCase):
     def test_good_chain(self) -> None:
         """A chain in which everything can be permitted has no problems."""
         self.assertEqual(self.problems(bind(PERMIT), bind(PERMIT, "limit", stages=restricting())), "")
+
+    def test_a_policy_may_be_asked_at_fewer_stages(self) -> None:
+        """What its options leave out is neither asked nor counted on; more than its factory declares is a fault."""
+        policy = StaticPolicy(PERMIT)
+        policy.stages = {stage: Role.GRANTS for stage in Stage if stage is not Stage.DELIVER}
+        policy.stages[Stage.PUBLISH] = Role.RESTRICTS
+        chain = chain_of(Clock(), bind(policy))
+        self.assertEqual([each.stage for each in chain.table() if not each.can_deny], [Stage.DELIVER])
+        self.assertFalse(chain.decide(make_request(Stage.DELIVER)).permitted)
+        self.assertTrue(chain.decide(make_request(Stage.PUBLISH)).indeterminate)
+        self.assertEqual(len(policy.requests), 1)
+        bound = bind(policy, stages=restricting())
+        self.assertIn("claims to be asked at ACCEPT (grants), which its factory does not declare", self.problems(bound))
 
     def test_stage_at_which_nothing_can_permit(self) -> None:
         """A listener that nobody could use is refused at the start, with what is missing."""
