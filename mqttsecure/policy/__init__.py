@@ -9,6 +9,7 @@ counters      what the chain counts
 review        what can be said of a chain before it runs: faults, and who can permit what
 registry      finds the policies that are installed, strictly
 environment   what a policy may ask of the broker around it
+https         asks HTTPS services, within bounds
 secrets       reads files that only the broker may read
 nft           compiles the ACCEPT stage to nftables (with nft_limits, nft_ruleset; nft_listing reads it back)
 workers       the bounded threads for work that would block the reactor
