@@ -10,6 +10,7 @@ tls_requirements = BuiltinFactory("tls-requirements", "tls_requirements:TlsRequi
 client_id = BuiltinFactory("client-id", "client_id:ClientIdFactory")
 password_file = BuiltinFactory("password-file", "password_file:PasswordFilePolicyFactory")
 client_certificate = BuiltinFactory("client-certificate", "client_certificate:ClientCertificateFactory")
+jwt = BuiltinFactory("jwt", "jwt:JwtFactory")
 anonymous = BuiltinFactory("anonymous", "anonymous:AnonymousFactory")
 block_list = BuiltinFactory("block-list", "block_list:BlockListFactory")
 topic_acl = BuiltinFactory("topic-acl", "topic_acl:TopicAclFactory")

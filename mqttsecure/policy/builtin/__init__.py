@@ -7,6 +7,10 @@ token_bucket         rate limits: one bucket, a bounded table of them, the meter
 certificates         what a client certificate says of its owner
 revocation           certificate revocation lists
 password_hash        password hashes and the files that hold them
+token                a JSON Web Token: its parts, signature and claims
+token_keys           the keys that verify it, out of files and key sets
+token_source         keys of a file, or of a service that is asked
+token_grants         rules that a token brings
 rules                the rule language
 rule_index           the rules that concern one connection, compiled
 
@@ -16,6 +20,7 @@ tls_requirements     HANDSHAKE
 client_id            CONNECT, AUTHENTICATE
 password_file        AUTHENTICATE
 client_certificate   AUTHENTICATE
+jwt                  AUTHENTICATE, PUBLISH, SUBSCRIBE, DELIVER; jwt_options has its options
 anonymous            AUTHENTICATE
 topic_acl            PUBLISH, SUBSCRIBE, DELIVER
 rate_limit           PUBLISH, DELIVER

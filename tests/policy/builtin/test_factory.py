@@ -27,8 +27,8 @@ class BuiltinFactoryTests(SynchronousTestCase):
     def test_shows_all_policies(self) -> None:
         """The built-in policies are there under their names."""
         names = (
-            "ip-allowlist ban connection-limit tls-requirements client-id password-file client-certificate anonymous "
-            "block-list topic-acl rate-limit"
+            "ip-allowlist ban connection-limit tls-requirements client-id password-file client-certificate jwt "
+            "anonymous block-list topic-acl rate-limit"
         )
         self.assertEqual([factory.name for factory in FACTORIES], names.split())
 
@@ -40,7 +40,7 @@ class BuiltinFactoryTests(SynchronousTestCase):
             verifyObject(IPlugin, factory)
             self.assertEqual(factory.name, factory.factory.name)
             self.assertTrue(factory.summary)
-            self.assertEqual(dict(factory.attributes), {})
+            self.assertTrue(all(isinstance(kind, type) for kind in factory.attributes.values()))
             self.assertIn(factory.name, repr(factory))
 
     def test_each_stage_can_be_permitted(self) -> None:
