@@ -4,6 +4,7 @@
 An :class:`MqttError` is a peer's fault: it closes that connection with its Reason Code (MQTT 5.0, section 2.4).
 :class:`EncodeError` is our fault: a packet that may not exist was about to be sent.
 :class:`ConfigError` and :class:`PolicyLoadError` refuse a start or a reload.
+:class:`CaptureError` refuses a capture of network traffic, or a live look at a handshake.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import ClassVar
 __all__ = [
     "BadAuthenticationMethod",
     "BadUserNameOrPassword",
+    "CaptureError",
     "ClientIdentifierNotValid",
     "ConfigError",
     "EncodeError",
@@ -158,3 +160,7 @@ class ConfigError(MqttsecureError):
 
 class PolicyLoadError(ConfigError):
     """A policy named in the configuration could not be found, imported or built."""
+
+
+class CaptureError(MqttsecureError):
+    """A capture, a key log or a certificate cannot be read, or a server cannot be reached; the text has the mend."""

@@ -1,0 +1,14 @@
+"""Reads network traffic: from a capture, or a live connection, to each TLS message and MQTT packet explained.
+
+reading       the way in: a file to a Reading
+model         the Reading: connections, messages, fields, checks, verdict; plain data that reports take
+capture       files, frames, IP, TCP: bytes to the two streams of each connection, and a writer
+tls           TLS 1.2 and 1.3 from the record layer up, decrypted by a key log
+mqtt          the MQTT packets inside
+conversation  one connection put together
+flights       who waited for whom, and how many round trips that took
+verdict       how the connection went, and what to look at
+explain       each message: what it is, why it matters, where the specification says it, what an attacker sees
+corrections   what the old lab text says, and what the wire says
+summary       frame by frame in tshark's terms, to compare readings
+"""

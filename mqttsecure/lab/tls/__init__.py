@@ -1,0 +1,18 @@
+"""TLS 1.2 and 1.3 from the record layer up.
+
+cursor        reads the fields of a message, bounded, and remembers where they stand
+names         numbers of the registries by name: versions, messages, alerts, groups, signature schemes
+suites        cipher suites by number, spelled out and graded
+extensions    each extension with its meaning
+name_lists    distinguished names in certificate requests
+hello         ClientHello, ServerHello, HelloRetryRequest
+messages      all other handshake messages, and alerts
+certificates  certificates and what can be checked of them
+keylog        NSS key logs
+schedule      from secrets to keys and Finished: the PRF of TLS 1.2, the key schedule of TLS 1.3
+protection    opens records: AES-GCM, AES-CCM, ChaCha20-Poly1305, AES-CBC with MAC
+signatures    signatures of ServerKeyExchange and CertificateVerify
+assembly      bytes from records or streams put together, with the frames they came in
+records       a TCP stream to records
+session       follows one connection from message to message
+"""
