@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from mqttsecure.core.records import (
     Batch,
     EntryRow,
+    Highest,
     MessageRow,
     RetainedRow,
     SessionRow,
@@ -141,6 +142,7 @@ class StoreContract:
         self.assertEqual(list(await self.entries(1)), [])
         self.assertEqual(list(await store.load_incoming(1)), [])
         self.assertEqual(list(store.losses()), [])
+        self.assertEqual(store.highest(), (0, 0, 0, 0))
 
     async def test_every_field_comes_back(self) -> None:
         """Whatever the broker hands over is the same after a restart."""
@@ -309,6 +311,17 @@ class StoreContract:
         self.assertEqual([each.message.id for each in await self.entries(2) if each.message], [7])
         await self.commit(sessions=[session(1)])
         self.assertEqual(self.sessions()[0], StoredSession(session(1), [], 0, 0))
+
+    async def test_highest(self) -> None:
+        """After a restart the broker gives out keys and numbers that nothing has."""
+        self.open_store()
+        await self.commit(
+            writers=[WriterRow(6, b"{}")],
+            messages=[message(70, 2, writer=6)],
+            sessions=[session(3), session(4)],
+            entries=[entry(3, 1, 70), entry(3, 2, 70), entry(4, 1, 0, released=8)],
+        )
+        self.assertEqual((await self.reopen()).highest(), Highest(4, 70, 6, 8))
 
     async def test_pages_of_sessions(self) -> None:
         """A start reads sessions in pages, each one once, with the counts of its own entries."""

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from mqttsecure.core.records import (
     Batch,
     EntryRow,
+    Highest,
     MessageRow,
     RetainedRow,
     SessionRow,
@@ -142,6 +143,17 @@ class MemoryStore:
         if self._at_once:
             self.finish()
         return done
+
+    def highest(self) -> Highest:
+        """See :class:`~mqttsecure.interfaces.ISessionStore`."""
+        self.finish()
+        contents = self.contents
+        return Highest(
+            max(contents.sessions, default=0),
+            max(contents.messages, default=0),
+            max(contents.writers, default=0),
+            max((row.released for row in contents.entries.values()), default=0),
+        )
 
     def load_sessions(self, after: int, limit: int) -> Sequence[StoredSession]:
         """See :class:`~mqttsecure.interfaces.ISessionStore`."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from mqttsecure.core.records import (
     EntryRow,
+    Highest,
     MessageRow,
     SessionRow,
     StoredEntry,
@@ -24,7 +25,15 @@ from mqttsecure.core.records import (
     SubscriptionRow,
 )
 
-__all__ = ["read_entries", "read_incoming", "read_retained", "read_sessions"]
+__all__ = ["read_entries", "read_highest", "read_incoming", "read_retained", "read_sessions"]
+
+_HIGHEST: Final = """
+    SELECT
+        max((SELECT coalesce(max(key), 0) FROM sessions), (SELECT coalesce(max(session), 0) FROM ended)),
+        (SELECT coalesce(max(id), 0) FROM messages),
+        (SELECT coalesce(max(id), 0) FROM writers),
+        (SELECT coalesce(max(released), 0) FROM entries)
+"""
 
 _SESSIONS: Final = "SELECT * FROM sessions WHERE key > ? ORDER BY key LIMIT ?"
 
@@ -64,6 +73,11 @@ _RETAINED: Final = """
         SELECT * FROM retained WHERE (namespace, topic) > (?, ?) ORDER BY namespace, topic LIMIT ?
     ) AS r CROSS JOIN messages AS m ON m.id = r.message LEFT JOIN writers AS w ON w.id = m.writer
 """
+
+
+def read_highest(connection: sqlite3.Connection) -> Highest:
+    """As :meth:`mqttsecure.interfaces.ISessionStore.highest`."""
+    return Highest(*connection.execute(_HIGHEST).fetchone())
 
 
 def read_sessions(connection: sqlite3.Connection, after: int, limit: int) -> Sequence[StoredSession]:

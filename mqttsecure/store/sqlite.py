@@ -14,10 +14,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mqttsecure.core.records import Batch, StoredEntry, StoredRetained, StoredSession
+from mqttsecure.core.records import Batch, Highest, StoredEntry, StoredRetained, StoredSession
 from mqttsecure.interfaces import IRetainedStore, ISessionStore
 from mqttsecure.store.database import Database
-from mqttsecure.store.reading import read_entries, read_incoming, read_retained, read_sessions
+from mqttsecure.store.reading import read_entries, read_highest, read_incoming, read_retained, read_sessions
 from mqttsecure.store.thread import Question, StoreThread, Write
 
 __all__ = ["Reactor", "SqliteStore"]
@@ -87,6 +87,10 @@ class SqliteStore:
         if self._thread is not None:
             self._thread.put(Write(batch, lambda: done.callback(None)))
         return done
+
+    def highest(self) -> Highest:
+        """See :class:`~mqttsecure.interfaces.ISessionStore`."""
+        return self._wait_for(read_highest)
 
     def load_sessions(self, after: int, limit: int) -> Sequence[StoredSession]:
         """See :class:`~mqttsecure.interfaces.ISessionStore`."""
