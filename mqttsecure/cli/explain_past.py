@@ -19,6 +19,8 @@ from mqttsecure.service.trace_json import advice_as_json, explanation_as_json
 
 __all__ = ["audit_file_of", "explain_past", "record_lines"]
 
+_OF_CERTIFICATE: Final = {"issuer": "issued by", "serial": "serial", "expires": "valid until"}
+
 _STYLES: Final = {"permit": "bold green", "deny": "bold red"}
 
 
@@ -87,8 +89,7 @@ def record_lines(record: dict[str, Any]) -> list[Text]:
     ]
     tls = record.get("tls")
     if isinstance(tls, dict):
-        subject = f", certificate {tls['subject']}" if "subject" in tls else ""
-        lines.append(Text(plain(f"TLS: {tls.get('version')} {tls.get('cipher')}{subject}")))
+        lines.append(Text(plain(f"TLS: {tls.get('version')} {tls.get('cipher')}{_certificate(tls)}")))
     line = Text("then:  ")
     effect = str(record.get("effect"))
     line.append(effect.upper(), _STYLES.get(effect, ""))
@@ -99,6 +100,14 @@ def record_lines(record: dict[str, Any]) -> list[Text]:
     if record.get("indeterminate"):
         lines.append(Text("       a policy failed, which is enforced as a denial; the log has more", "yellow"))
     return lines
+
+
+def _certificate(tls: dict[str, Any]) -> str:
+    if "subject" not in tls:
+        return ""
+    names = f" ({', '.join(map(str, tls['names']))})" if tls.get("names") else ""
+    more = [f"{word} {tls[name]}" for name, word in _OF_CERTIFICATE.items() if name in tls]
+    return f", certificate {tls['subject']}{names}{''.join(f', {each}' for each in more)}"
 
 
 def _what(record: dict[str, Any]) -> str:

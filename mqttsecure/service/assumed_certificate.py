@@ -8,7 +8,7 @@ was no handshake.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mqttsecure.errors import ConfigError
+from mqttsecure.policy.builtin.certificates import UNREADABLE
 from mqttsecure.policy.environment import Authority
 from mqttsecure.service.config import ListenerConfig
 
-__all__ = ["assumed_chain", "certificate_chain", "choose_authority", "trusted_authorities"]
+__all__ = ["assumed_chain", "certificate_chain", "chain_to", "choose_authority", "trusted_authorities"]
 
 _LIFETIME: Final = timedelta(days=1)
 _MAXIMUM_FILE: Final = 1024 * 1024
@@ -76,7 +77,20 @@ def certificate_chain(file: Path, authorities: list[Authority]) -> tuple[bytes, 
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"{file}: holds no PEM certificate that can be read: {error}") from error
-    anchors = [x509.load_der_x509_certificate(der) for each in authorities for der in each.ca_certificates]
+    chain = chain_to([each.public_bytes(Encoding.DER) for each in found], authorities)
+    if chain is None:
+        raise ConfigError(f"{file}: no CA that the listener trusts has signed it; the handshake would fail")
+    return chain
+
+
+def chain_to(certificates: Sequence[bytes], authorities: Sequence[Authority]) -> tuple[bytes, ...] | None:
+    """The first certificate, what else of these leads on from it, and the CA of the authorities at its end.
+
+    Raises:
+        ValueError: one of them cannot be read.
+    """
+    found = [_read(der) for der in certificates]
+    anchors = [_read(der) for each in authorities for der in each.ca_certificates]
     chain = [found[0]]
     for _ in range(len(found) + 1):
         for issuer in (*anchors, *found[1:]):
@@ -85,7 +99,14 @@ def certificate_chain(file: Path, authorities: list[Authority]) -> tuple[bytes, 
                 break
         if chain[-1] in anchors:
             return tuple(each.public_bytes(Encoding.DER) for each in chain)
-    raise ConfigError(f"{file}: no CA that the listener trusts has signed it; the handshake would fail")
+    return None
+
+
+def _read(der: bytes) -> x509.Certificate:
+    try:
+        return x509.load_der_x509_certificate(der)
+    except UNREADABLE as error:
+        raise ValueError(f"a certificate cannot be read: {error}") from error
 
 
 def trusted_authorities(listener: ListenerConfig, authorities: Mapping[str, Authority]) -> list[Authority]:

@@ -37,6 +37,9 @@ _MAXIMUM_ATTRIBUTES: Final = 32
 _COMPLAINT_INTERVAL: Final = 60.0
 """Seconds between two complaints about a file that cannot be written."""
 
+_CERTIFICATE_STAGES: Final = (Stage.HANDSHAKE, Stage.CONNECT, Stage.AUTHENTICATE)
+"""Where who the client is is asked, by its certificate too. Later it is the principal that counts."""
+
 _TOPIC_STAGES: Final = (Stage.PUBLISH, Stage.SUBSCRIBE, Stage.DELIVER)
 
 
@@ -59,7 +62,9 @@ def audit_record(request: Request, verdict: Verdict, moment: datetime) -> dict[s
         "peer": str(facts.peer),
         "listener": facts.listener,
         "protocol": facts.protocol_version,
-        "tls": tls_record(facts),
+        "tls": tls_record(facts, whole=request.stage in _CERTIFICATE_STAGES),
+        "origin": facts.origin,
+        "path": facts.path,
         "policy": verdict.policy,
         "rule": verdict.rule,
         "file": None if verdict.source is None else verdict.source.file,

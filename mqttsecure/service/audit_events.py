@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from cryptography import x509
-
 from mqttsecure.core.decisions import ConnectionFacts
 from mqttsecure.core.events import Denied, Disconnected, Dropped, Event, Throttled, TlsFailed
+from mqttsecure.service.audit_certificates import certificate_record, chain_record
 from mqttsecure.service.audit_reading import SCHEMA_VERSION
 
 __all__ = ["EventRecords", "bounded", "tls_record"]
@@ -41,27 +40,22 @@ def bounded(value: Any) -> Any:
     return value
 
 
-def tls_record(facts: ConnectionFacts) -> dict[str, str] | None:
-    """The field ``tls``."""
+def tls_record(facts: ConnectionFacts, *, whole: bool = False) -> dict[str, Any] | None:
+    """The field ``tls``; with ``whole`` the certificates themselves are in it."""
     tls = facts.tls
     if tls is None:
         return None
-    found = {"version": tls.version, "cipher": tls.cipher}
+    found: dict[str, Any] = {"version": tls.version, "cipher": tls.cipher}
     if tls.server_name:
         found["server_name"] = tls.server_name
+    if tls.application_protocol:
+        found["alpn"] = tls.application_protocol
     if tls.peer_certificate is not None:
-        found |= _certificate_record(tls.peer_certificate)
+        found |= certificate_record(tls.peer_certificate)
+        certificates = chain_record(tls) if whole else None
+        if certificates is not None:
+            found["certificates"] = certificates
     return found
-
-
-def _certificate_record(der: bytes) -> dict[str, str]:
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        subject = certificate.subject.rfc4514_string()
-        expires = certificate.not_valid_after_utc.isoformat().replace("+00:00", "Z")
-    except ValueError:
-        return {"subject": "unreadable"}
-    return {"subject": bounded(subject), "expires": expires}
 
 
 class EventRecords:
@@ -119,7 +113,7 @@ class EventRecords:
 
 def _record(event: Event) -> dict[str, Any] | None:
     if isinstance(event, TlsFailed):
-        certificate = None if event.certificate is None else _certificate_record(event.certificate)
+        certificate = None if event.certificate is None else certificate_record(event.certificate)
         return {"event": "tls_failure", **_of_facts(event.facts), "text": event.text, "certificate": certificate}
     if isinstance(event, Disconnected):
         if event.by_peer and not event.reason_code and event.text == "disconnected":

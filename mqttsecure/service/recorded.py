@@ -1,14 +1,15 @@
 # -*- test-case-name: tests.cli.test_policy_replay -*-
 """Decisions of the past, put to a configuration of today.
 
-A record holds what was asked, but no secret and no certificate. A question that needs one is put as if the secret were
-right, or is not comparable, and that is said. Policies that keep counts are not asked: what they would have counted is
-not known.
+A record holds what was asked, but no secret. A question that needs one is put as if the secret were right, and that is
+said. A certificate's chain is led to the CAs of the configuration, as a handshake would. Policies that keep counts are
+not asked: what they would have counted is not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
@@ -27,9 +28,14 @@ from mqttsecure.core.decisions import (
 from mqttsecure.interfaces import Advice
 from mqttsecure.policy.binding import is_stateless
 from mqttsecure.policy.trace import Explanation, Outcome
+from mqttsecure.service.assumed_certificate import chain_to, trusted_authorities
+from mqttsecure.service.audit_certificates import chain_of
 from mqttsecure.service.parts import Parts
+from mqttsecure.service.scenario import listener_of
 
 __all__ = ["Again", "NotComparable", "ask_again", "is_decision", "request_of"]
+
+_BY_CERTIFICATE: Final = (Stage.HANDSHAKE.value, Stage.CONNECT.value, Stage.AUTHENTICATE.value)
 
 _TAKEN_TO_BE_RIGHT: Final = b"\0taken to be right"
 
@@ -65,8 +71,6 @@ def request_of(record: Mapping[str, Any], purpose: Purpose = Purpose.EXPLAIN) ->
     """
     try:
         stage = Stage(record["stage"])
-        if stage is Stage.AUTHENTICATE and record.get("purpose") == Purpose.RECHECK.value:
-            raise NotComparable("it was asked again of a client that was in, whose evidence is not recorded")
         topical = stage in (Stage.PUBLISH, Stage.SUBSCRIBE, Stage.DELIVER)
         if topical and "topic" not in record:
             raise NotComparable("the record is damaged")
@@ -98,6 +102,8 @@ def _facts(record: Mapping[str, Any]) -> ConnectionFacts:
         str(record["listener"]) if "listener" in record else "",
         _peer(str(record["peer"])),
         tls=_tls(record),
+        origin=record.get("origin"),
+        path=record.get("path"),
         protocol_version=int(record.get("protocol", 0)),
         client_id=_whole(record, "client_id"),
         username=record.get("username"),
@@ -141,9 +147,33 @@ def _tls(record: Mapping[str, Any]) -> TlsFacts | None:
     tls = record.get("tls")
     if tls is None:
         return None
-    if "subject" in tls and record["stage"] in (Stage.HANDSHAKE.value, Stage.AUTHENTICATE.value):
-        raise NotComparable("it was about the client's certificate, which is not recorded")
-    return TlsFacts(str(tls["version"]), str(tls["cipher"]), tls.get("server_name"))
+    chain: tuple[bytes, ...] = ()
+    if "certificates" in tls:
+        chain = chain_of(tls["certificates"])
+    elif "subject" in tls and record["stage"] in _BY_CERTIFICATE:
+        raise NotComparable("it was about the client's certificate, which is not recorded whole")
+    return TlsFacts(
+        str(tls["version"]),
+        str(tls["cipher"]),
+        tls.get("server_name"),
+        tls.get("alpn"),
+        chain[0] if chain else None,
+        chain,
+    )
+
+
+def _as_today(request: Request, parts: Parts) -> Request:
+    """With the client's certificate verified as the listener does it now, where one of its CAs still vouches for it.
+
+    Where none does, the old chain stays: then the policies say that it is of an authority that they do not know.
+    """
+    tls, listener = request.connection.tls, listener_of(parts, request.connection.listener)
+    if tls is None or not tls.verified_chain:
+        return request
+    chain = chain_to(list(tls.verified_chain), trusted_authorities(listener, parts.authorities))
+    if chain is not None:
+        request.connection.tls = dataclasses.replace(tls, verified_chain=chain)
+    return request
 
 
 def ask_again(parts: Parts, record: Mapping[str, Any], purpose: Purpose = Purpose.EXPLAIN) -> Again:
@@ -156,11 +186,21 @@ def ask_again(parts: Parts, record: Mapping[str, Any], purpose: Purpose = Purpos
     chain = parts.chain
     if request.connection.listener not in {each.name for each in parts.listeners}:
         raise NotComparable(f"there is no listener {request.connection.listener!r}")
+    try:
+        request = _as_today(request, parts)
+    except ValueError as error:
+        raise NotComparable("its certificate cannot be read") from error
     counting = {each.id for each in chain.bindings if not is_stateless(each)}
     if record.get("effect") == "deny" and record.get("policy") in counting:
         raise NotComparable(f"{record['policy']} decided it by its counts of that moment")
     with_secret = request.password is not None
     explanation = chain.explain_offline(request, secret_assumed=with_secret)
     advice = chain.advise(explanation.request) if explanation.outcome is Outcome.DENY else {}
-    assumed = (f"the password of {request.connection.username!r} is right",) if with_secret else ()
-    return Again(explanation, advice, assumed)
+    return Again(explanation, advice, tuple(_assumed(request, record)))
+
+
+def _assumed(request: Request, record: Mapping[str, Any]) -> Iterator[str]:
+    if request.password is not None:
+        yield f"the password of {request.connection.username!r} is right"
+    if request.stage is Stage.AUTHENTICATE and record.get("purpose") == Purpose.RECHECK.value:
+        yield "it comes anew: it was in, and was asked about again"

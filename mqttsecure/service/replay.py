@@ -32,6 +32,8 @@ _ASKED: Final = (
     "share",
     "writer",
     "attributes",
+    "origin",
+    "path",
 )
 
 
@@ -68,7 +70,7 @@ def replay(old: Parts, new: Parts, records: Iterable[Mapping[str, Any]]) -> Repl
             continue
         if record.get("purpose") != Purpose.LIVE.value:
             continue
-        key = (*(str(record.get(name)) for name in _ASKED), _address(record))
+        key = (*(str(record.get(name)) for name in _ASKED), _address(record), _tls(record))
         if key in answered:
             answer = answered[key]
             if isinstance(answer, Replayed):
@@ -87,6 +89,13 @@ def replay(old: Parts, new: Parts, records: Iterable[Mapping[str, Any]]) -> Repl
 
 def _address(record: Mapping[str, Any]) -> str:
     return str(record.get("peer", "")).rpartition(":")[0]
+
+
+def _tls(record: Mapping[str, Any]) -> str:
+    tls = record.get("tls")
+    if not isinstance(tls, dict):
+        return str(tls)
+    return str([tls.get(name) for name in ("version", "cipher", "server_name", "fingerprint")])
 
 
 def _answer(old: Parts, new: Parts, record: Mapping[str, Any]) -> Replayed | str | None:

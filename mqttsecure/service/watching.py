@@ -12,6 +12,7 @@ from cryptography import x509
 from mqttsecure.core.broker import BrokerCore
 from mqttsecure.core.decisions import ConnectionFacts
 from mqttsecure.core.session import Session
+from mqttsecure.policy.builtin.certificates import UNREADABLE
 
 __all__ = ["certificate_days_left", "client_now", "is_about", "unheard_topics"]
 
@@ -69,6 +70,6 @@ def certificate_days_left(facts: ConnectionFacts) -> float | None:
         return None
     try:
         end = x509.load_der_x509_certificate(facts.tls.peer_certificate).not_valid_after_utc
-    except ValueError:
+    except UNREADABLE:
         return None
     return round((end - datetime.now(UTC)).total_seconds() / 86_400, 1)

@@ -7,7 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import trustme
 from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.cli.main import main
@@ -135,6 +140,104 @@ class PastTests(AskedBrokerCase):
         self.assertIn("there is no audit log", self.run_command("explain", "--id", "x", code=1).output)
         self.audit.mkdir()
         self.assertIn("cannot be read", self.run_command("explain", "--id", "x", code=1).output)
+
+
+class CertificateTests(AskedBrokerCase):
+    """A client that has shown a certificate was refused; its certificate is in the record."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.permitted = self.files.config.read_text()
+        self.refused = self.permitted.replace('authorities = ["lab"]\n\n', 'authorities = ["lab"]\n__denied__\n', 1)
+        self.assertIn("__denied__", self.refused)
+        self.refused = self.refused.replace("__denied__", 'denied = ["name:pump-7"]\n')
+        self.context = self.files.client_context(self.files.issue("pump-7"))
+
+    def reload(self, text: str) -> None:
+        self.files.config.write_text(text)
+        self.run_command("reload")
+
+    def come(self, code: int = 0) -> Client:
+        client = Client(self.broker.ports["tls"], context=self.context)
+        self.addCleanup(client.drop)
+        client.connect("pump-7", code=code)
+        return client
+
+    def last(self) -> dict[str, Any]:
+        self.await_records(2)
+        return last_records(self.audit)[-1]
+
+    def test_refused_at_the_door(self) -> None:
+        """Who it was, by whose word, and what is said today to the very same certificate."""
+        self.reload(self.refused)
+        self.come(0x86)
+        record = self.last()
+        self.assertEqual(
+            (record["stage"], record["policy"], record["rule"]), ("AUTHENTICATE", "certificate", "denied[0]")
+        )
+        self.assertEqual(len(record["tls"]["certificates"]), 2)
+        text = self.run_command("explain", "--id", record["decision"], code=1).stdout
+        self.assertRegex(text, r"certificate .*CN=pump-7.*, issued by .*, serial [0-9a-f]+, valid until \d{4}-")
+        self.assertIn("today: DENY at AUTHENTICATE by certificate, denied[0]", text)
+        self.assertIn("as it was then", text)
+        self.files.config.write_text(self.permitted)
+        answer = self.ask_json("explain", "--id", record["decision"], code=1)["today"]
+        self.assertEqual((answer["outcome"], answer["policy"], answer["assumed"]), ("permit", "certificate", []))
+
+    def test_put_out(self) -> None:
+        """A reload ended its connection: the same question is asked as if it came anew, and that is said."""
+        client = self.come()
+        self.reload(self.refused)
+        client.expect_closed([0x87])
+        record = self.last()
+        self.assertEqual((record["stage"], record["purpose"]), ("AUTHENTICATE", "recheck"))
+        text = self.run_command("explain", "--id", record["decision"], code=1).stdout
+        self.assertIn("today: DENY at AUTHENTICATE by certificate, denied[0]", text)
+        self.assertIn("provided that it comes anew", text)
+
+    def test_the_ca_was_rolled(self) -> None:
+        """The same key in a new CA certificate vouches for it still; another CA does not."""
+        self.reload(self.refused)
+        self.come(0x86)
+        decision = self.last()["decision"]
+        self.files.config.write_text(self.permitted)
+        old = self.files.ca.read_bytes()
+        self.files.ca.write_bytes(renewed(self.files.certificate_authority))
+        self.assertEqual(self.ask_json("explain", "--id", decision, code=1)["today"]["outcome"], "permit")
+        self.files.ca.write_bytes(trustme.CA().cert_pem.bytes())
+        self.assertEqual(self.ask_json("explain", "--id", decision, code=1)["today"]["outcome"], "deny")
+        self.files.ca.write_bytes(old)
+
+    def test_damaged_or_too_large(self) -> None:
+        """A record whose certificates cannot be used says so, and still what was decided."""
+        self.reload(self.refused)
+        self.come(0x86)
+        record = self.last()
+        self.broker.stop()
+        certificates = record["tls"].pop("certificates")
+        for changed, why in (
+            (None, "which is not recorded whole"),
+            (["!"], "the record is damaged"),
+            (["AAAA"], "its certificate cannot be read"),
+        ):
+            tls = record["tls"] if changed is None else {**record["tls"], "certificates": changed}
+            self.audit.write_text(json.dumps({**record, "tls": tls}) + "\n")
+            text = self.run_command("explain", "--id", record["decision"], code=1).stdout
+            self.assertIn("then:  DENY at AUTHENTICATE by certificate", text)
+            self.assertIn(why, text)
+        self.assertEqual(len(certificates), 2)
+
+
+def renewed(authority: trustme.CA) -> bytes:
+    """A new certificate of a CA for the key that it has."""
+    old = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
+    key = load_pem_private_key(authority.private_key_pem.bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    builder = x509.CertificateBuilder(old.issuer, old.subject, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(old.not_valid_before_utc).not_valid_after(old.not_valid_after_utc)
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
 
 class NoAuditTests(SynchronousTestCase):

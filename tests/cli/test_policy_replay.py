@@ -9,10 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.cli.main import main
-from mqttsecure.core.decisions import ConnectionFacts, Effect, Peer, Principal, Purpose, Request, Stage, Verdict
+from mqttsecure.core.decisions import (
+    ConnectionFacts,
+    Effect,
+    Peer,
+    Principal,
+    Purpose,
+    Request,
+    Stage,
+    TlsFacts,
+    Verdict,
+)
 from mqttsecure.service.audit import audit_record
 from tests.support.config import write_config
 
@@ -40,7 +52,8 @@ class ReplayTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
-        self.old = write_config(self.folder).config
+        self.files = write_config(self.folder)
+        self.old = self.files.config
         self.new = self.folder / "next.toml"
         text = self.old.read_text()
         self.new.write_text(text.replace("alice publish,read lab/#", "alice publish,read lab/1"))
@@ -75,6 +88,27 @@ class ReplayTests(SynchronousTestCase):
         self.old, self.new = self.new, self.old
         self.write(record(Effect.DENY, topic="lab/2", policy=""))
         self.assertIn("permitted by NEW:\n  lab:alice", self.diff().stdout)
+
+    def test_certificates(self) -> None:
+        """Who came by a certificate is asked again with it, and two clients are two questions."""
+        authority = self.files.certificate_authority
+        self.new.write_text(self.old.read_text().replace('= ["lab"]\n', '= ["lab"]\ndenied = ["name:pump-7"]\n', 1))
+        records = []
+        for name in ("pump-7", "pump-8", "pump-7"):
+            pem = authority.issue_cert(common_name=name).cert_chain_pems[0].bytes()
+            leaf = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+            anchor = x509.load_pem_x509_certificate(authority.cert_pem.bytes()).public_bytes(Encoding.DER)
+            tls = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", peer_certificate=leaf, verified_chain=(leaf, anchor))
+            facts = ConnectionFacts(
+                1, "tls", Peer(ip_address("127.0.0.1"), 1), client_id="p", protocol_version=5, tls=tls
+            )
+            request = Request(Stage.AUTHENTICATE, facts, 0.0)
+            verdict = Verdict(Effect.PERMIT, Stage.AUTHENTICATE, "certificate", decision_id="x-1")
+            records.append(audit_record(request, verdict, MOMENT))
+        self.write(*records)
+        answer = json.loads(self.diff("--json").stdout)["replay"]
+        self.assertEqual((answer["compared"], answer["not_compared"]), (3, {}))
+        self.assertEqual([each["new"]["rule"] for each in answer["changes"]], ["denied[0]"] * 2)
 
     def test_what_cannot_be_compared(self) -> None:
         """Denials by counts, questions about a certificate, damaged records: counted with the reason."""

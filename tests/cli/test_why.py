@@ -11,6 +11,8 @@ from typing import Any
 
 import trustme
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.cli.main import main
@@ -98,6 +100,19 @@ class WhyTests(AskedBrokerCase):
         first = self.causes("pump-7")[0]
         self.assertEqual(first["kind"], "tls_failure")
         self.assertIn("issue a new one by a CA of the listener's `authorities`", first["mend"])
+
+    def test_odd_certificate(self) -> None:
+        """A stranger's certificate that OpenSSL takes for one and nobody else can read troubles nobody."""
+        leaf = trustme.CA().issue_cert(common_name="pump-7")
+        der = x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes()).public_bytes(Encoding.DER)
+        place = der.index(b"\xa0\x03\x02\x01\x02") + 4
+        odd, key = self.folder / "odd.pem", self.folder / "odd.key"
+        odd.write_text(ssl.DER_cert_to_PEM_cert(der[:place] + b"\x01" + der[place + 1 :]))  # version 2
+        leaf.private_key_pem.write_to_path(key)
+        self.shake_hands(self.files.client_context((odd, key)))
+        self.assertEqual(self.await_event("tls_failure")["certificate"]["subject"], "unreadable")
+        self.assertNotIn("Traceback", self.broker.log)
+        self.client.ping()
 
     def test_certificate_out_of_date(self) -> None:
         """A certificate that has run out is named, with its date."""

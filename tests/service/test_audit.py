@@ -86,6 +86,17 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual(record["tls"]["subject"], "unreadable")
         self.assertEqual(record["writer"], "users:w")
 
+    def test_certificates_where_they_are_asked_about(self) -> None:
+        """Whole ones until it is known who the client is; afterwards what a person looks for."""
+        facts = make_facts(
+            tls=TlsFacts("TLSv1.3", "X", None, "mqtt", b"leaf", (b"leaf", b"anchor")), origin="https://a"
+        )
+        for stage in (Stage.HANDSHAKE, Stage.CONNECT, Stage.AUTHENTICATE, Stage.PUBLISH, Stage.DELIVER):
+            record = audit_record(make_request(stage, connection=facts, topic="t"), denial(), MOMENT)
+            self.assertEqual("certificates" in record["tls"], stage not in (Stage.PUBLISH, Stage.DELIVER), stage)
+            self.assertEqual((record["tls"]["alpn"], record["origin"]), ("mqtt", "https://a"))
+            self.assertIn("fingerprint", record["tls"])
+
     def test_long_names_are_cut(self) -> None:
         """A stranger's long name does not fill the disk."""
         record = audit_record(make_request(connection=make_facts(client_id="x" * 60_000)), denial(), MOMENT)

@@ -16,9 +16,27 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mqttsecure.errors import MqttsecureError
 
-__all__ = ["CertificateRefused", "NameKind", "fingerprint", "groups_of", "name_of", "parse_certificate", "spki_hash"]
+__all__ = [
+    "UNREADABLE",
+    "CertificateRefused",
+    "NameKind",
+    "fingerprint",
+    "groups_of",
+    "name_of",
+    "parse_certificate",
+    "spki_hash",
+]
 
 NameKind: TypeAlias = Literal["san-uri", "san-dns", "san-email", "cn"]
+
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the reading of an odd certificate raises, for which cryptography has no common class."""
 
 MAXIMUM_NAME: Final = 1024
 """Characters of a name: a URI fits; it is kept for every connection, session and message of its owner."""
@@ -43,7 +61,7 @@ def parse_certificate(der: bytes) -> x509.Certificate:
     """
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise CertificateRefused(f"the certificate cannot be read: {error}") from error
 
 
@@ -95,7 +113,7 @@ def groups_of(certificate: x509.Certificate) -> frozenset[str]:
 def _subject(certificate: x509.Certificate) -> x509.Name:
     try:
         return certificate.subject
-    except ValueError as error:
+    except UNREADABLE as error:
         raise CertificateRefused(f"the subject cannot be read: {error}") from error
 
 
@@ -112,7 +130,7 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise CertificateRefused(f"the extensions cannot be read: {error}") from error
 
 
