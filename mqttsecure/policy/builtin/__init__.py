@@ -11,6 +11,8 @@ token                a JSON Web Token: its parts, signature and claims
 token_keys           the keys that verify it, out of files and key sets
 token_source         keys of a file, or of a service that is asked
 token_grants         rules that a token brings
+calendar_times       hours, weekdays and dates in a time zone
+json_checks          strict JSON, and schemas within bounds
 rules                the rule language
 rule_index           the rules that concern one connection, compiled
 
@@ -23,5 +25,7 @@ client_certificate   AUTHENTICATE
 jwt                  AUTHENTICATE, PUBLISH, SUBSCRIBE, DELIVER; jwt_options has its options
 anonymous            AUTHENTICATE
 topic_acl            PUBLISH, SUBSCRIBE, DELIVER
+schedule             AUTHENTICATE, PUBLISH, SUBSCRIBE, DELIVER
+payload              PUBLISH
 rate_limit           PUBLISH, DELIVER
 """

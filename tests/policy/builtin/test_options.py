@@ -58,7 +58,7 @@ class ModelTests(SynchronousTestCase):
             }
             for key, field in factory.options.model_fields.items():
                 for example in field.examples or ():
-                    factory.options.model_validate({**needed, key: example})
+                    factory.options.model_validate({**needed, field.alias or key: example})
 
     def test_nothing_unknown_or_of_another_type_is_taken(self) -> None:
         """A misspelled key is an error, and so is a number in quotes."""

@@ -26,7 +26,7 @@ class PagesTests(SynchronousTestCase):
                 self.assertIn(f"| {stage.value} | {role.value} |", page)
             for model in [factory.options, *OVERRIDES.get(factory.name, ())]:
                 for key, field in model.model_fields.items():
-                    self.assertIn(f"| `{key}` |", page, factory.name)
+                    self.assertIn(f"| `{field.alias or key}` |", page, factory.name)
                     self.assertIn(str(field.description), page, factory.name)
 
     def test_each_example_is_a_valid_table(self) -> None:
