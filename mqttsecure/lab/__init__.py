@@ -7,8 +7,9 @@ tls           TLS 1.2 and 1.3 from the record layer up, decrypted by a key log
 mqtt          the MQTT packets inside
 conversation  one connection put together
 flights       who waited for whom, and how many round trips that took
-verdict       how the connection went, and what to look at
+verdict       how the connection went (with findings: what to look at)
 explain       each message: what it is, why it matters, where the specification says it, what an attacker sees
+              (with explain_tls, explain_mqtt)
 corrections   what the old lab text says, and what the wire says
 summary       frame by frame in tshark's terms, to compare readings
 """
