@@ -23,10 +23,12 @@ from mqttsecure.interfaces import (
     IPolicy,
     IPolicyEnvironment,
     IPolicyFactory,
+    IStateKeeper,
     KnownIdentity,
 )
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems
 from mqttsecure.policy.builtin.password_hash import User, is_weak, read_users, verify
+from mqttsecure.policy.builtin.rehash import Rehash
 from mqttsecure.wire.constants import ReasonCode
 
 __all__ = ["PasswordFileOptions", "PasswordFilePolicy", "PasswordFilePolicyFactory"]
@@ -58,18 +60,32 @@ class PasswordFileOptions(PolicyOptions):
         description="How long a good password is remembered, keyed and never in clear; 0: not at all.",
         examples=[0],
     )
+    rehash: bool = Field(
+        default=False,
+        description=(
+            "Replace hashes that came from mosquitto by argon2id at their users' next login. The broker must be able "
+            "to write the file and its folder."
+        ),
+        examples=[True],
+    )
 
 
-@implementer(IPolicy, IIdentities)
+@implementer(IPolicy, IIdentities, IStateKeeper)
 class PasswordFilePolicy:
     """Permits a user who shows the right password; hashes off the reactor thread."""
 
     stateful = False
 
     def __init__(
-        self, users: Mapping[str, User], authority: str, seconds: float, environment: IPolicyEnvironment
+        self,
+        users: Mapping[str, User],
+        authority: str,
+        seconds: float,
+        environment: IPolicyEnvironment,
+        rehashed_file: Path | None = None,
     ) -> None:
-        self._users = users
+        self._users = dict(users)
+        self._rehash = None if rehashed_file is None else Rehash(rehashed_file, self._users, _fingerprint, environment)
         self._authority = authority
         self._environment = environment
         self._policy_id: str = environment.policy_id
@@ -78,6 +94,7 @@ class PasswordFilePolicy:
         self._seconds = seconds
         self._remembered: OrderedDict[bytes, float] = OrderedDict()
         # An unknown name is verified against the hash of a known one, so that it takes as long as some user's.
+        # Those that were read, also where one gets a new hash: their costs are not to change with every login.
         self._decoys = tuple(users.values())
         self.warnings: tuple[str, ...] = _warnings(users)
 
@@ -130,6 +147,8 @@ class PasswordFilePolicy:
             )
         if live:
             self._remember(user, password)
+            if self._rehash is not None:
+                self._rehash.logged_in(user, password)
         return self._permit(user)
 
     def _permit(self, user: User) -> Decision:
@@ -148,9 +167,23 @@ class PasswordFilePolicy:
         if evidence is None or evidence.policy != self._policy_id:
             return _NOT_MINE
         user = self._users.get(request.connection.username or "")
-        if user is None or evidence.fingerprint != _fingerprint(user):
+        if user is None or not self._is_of(user, evidence.fingerprint):
             return Decision.deny("evidence", "the user was removed or has another password", source=self._source)
         return self._permit(user)
+
+    def _is_of(self, user: User, fingerprint: str) -> bool:
+        """Whether a credential is the user's: the very hash, or the one that was made anew of the same password."""
+        if fingerprint == _fingerprint(user):
+            return True
+        return self._rehash is not None and self._rehash.still_holds(user, fingerprint)
+
+    def inherit(self, previous: IPolicy) -> None:
+        """Take over which hashes were made anew: who has logged in by the old ones stays."""
+        if isinstance(previous, PasswordFilePolicy) and previous._rehash is not None and self._rehash is not None:
+            self._rehash.take_over(previous._rehash)
+
+    def save(self) -> None:
+        """Nothing is kept: what was hashed anew is in the file."""
 
     def _decoy(self, name: str) -> User:
         # Always the same for one name, as a user's own hash would be, and nothing that can be foreseen.
@@ -228,7 +261,8 @@ class PasswordFilePolicyFactory:
                     problems.add(option, f"{path}: holds no user; add one with: mqttsecure passwd")
         problems.done()
         authority = environment.policy_id if options.authority is None else options.authority
-        return PasswordFilePolicy(users, authority, options.cache_seconds, environment)
+        rehashed = path if options.rehash else None
+        return PasswordFilePolicy(users, authority, options.cache_seconds, environment, rehashed)
 
 
 def _path(options: PasswordFileOptions, environment: IPolicyEnvironment, problems: Problems) -> Path | None:
