@@ -218,8 +218,12 @@ class IPolicyEnvironment(Interface):
     def random_bytes(count: int) -> bytes:
         """``count`` unpredictable bytes."""
 
-    def resolve(path: str) -> Path:
-        """A pathlib.Path for a path written in the configuration: relative to the file that names it."""
+    def resolve(path: str, *, written: bool = False) -> Path:
+        """A pathlib.Path for a path written in the configuration: relative to the file that names it.
+
+        Where the configuration asks for it, a change of that file has it read again. ``written`` is for a file that
+        the policy itself writes, whose changes are no reason to.
+        """
 
     def source(option: str | None = None, index: int | None = None) -> Source:
         """The Source (file, line) of this policy's table, of one of its keys, or of item ``index`` of a list key."""

@@ -115,6 +115,7 @@ class PolicyEnvironment:
         random_bytes: Callable[[int], bytes] = os.urandom,
         wall_clock: Callable[[], datetime.datetime] = utc_now,
         rejudge: Callable[[Iterable[int] | None], None] = lambda connection_ids: None,
+        note_file: Callable[[Path], object] = lambda path: None,
     ) -> None:
         """
         Args:
@@ -129,6 +130,7 @@ class PolicyEnvironment:
             random_bytes: unpredictable bytes.
             wall_clock: the time of day, with its time zone.
             rejudge: has connections judged again, by their ids, or all that lives.
+            note_file: is told of each file that the policy names and does not write itself.
         """
         self.policy_id = policy_id
         self.clock = clock
@@ -141,6 +143,7 @@ class PolicyEnvironment:
         self._random_bytes = random_bytes
         self._wall_clock = wall_clock
         self._rejudge = rejudge
+        self._note_file = note_file
 
     def wall_clock(self) -> datetime.datetime:
         """The time of day in UTC."""
@@ -150,15 +153,20 @@ class PolicyEnvironment:
         """``count`` unpredictable bytes."""
         return self._random_bytes(count)
 
-    def resolve(self, path: str | os.PathLike[str]) -> Path:
-        """The absolute path of a file named in the configuration.
+    def resolve(self, path: str | os.PathLike[str], *, written: bool = False) -> Path:
+        """The absolute path of a file named in the configuration; ``written`` says that the policy itself writes it.
 
         ``credential:NAME`` is the systemd credential of that name (``LoadCredential=``).
 
         Raises:
             ConfigError: a credential is named where the broker was given none.
         """
-        text = os.fspath(path)
+        found = self._found(os.fspath(path))
+        if not written:
+            self._note_file(found)
+        return found
+
+    def _found(self, text: str) -> Path:
         if not text.startswith(_CREDENTIAL):
             return self._base_directory / text
         name = text.removeprefix(_CREDENTIAL)

@@ -18,10 +18,12 @@ assembly        policies found, built and put into a chain
 logging         one line per event
 exit_code       how the process ends
 broker          the service that listens
-audit           writes the audit log; audit_events what happens without a decision; audit_reading reads it
+audit           writes the audit log; audit_events what happens without a decision; audit_certificates who showed what;
+                audit_reading reads it
 recorded        a decision of the past, put to a configuration of today; replay all of them to two
 asking          a question put to the running broker; watching how a client is right now
 findings        what is wrong with a client, the most probable first; mends what helps
+file_watch      files that were changed, and left alone, are read again
 shadow          a candidate chain beside the one in force
 trace_json      the trace of a decision as plain values
 """

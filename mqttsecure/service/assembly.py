@@ -10,6 +10,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
@@ -50,7 +51,8 @@ class UsedPolicy:
 class Assembly:
     """All that the broker needs of its configuration.
 
-    ``warnings`` are for the log at the start; ``shadow`` is the candidate of `[shadow]`.
+    ``warnings`` are for the log at the start; ``shadow`` is the candidate of `[shadow]`; ``files`` are those that
+    policies read.
     """
 
     config: BrokerConfig
@@ -61,6 +63,7 @@ class Assembly:
     policies: tuple[UsedPolicy, ...]
     warnings: tuple[str, ...]
     shadow: Assembly | None = None
+    files: tuple[Path, ...] = ()
 
 
 Rejudge = Callable[[Iterable[int] | None], None]
@@ -127,6 +130,7 @@ class _Builder:
         self._workers = workers
         self._rejudge = rejudge
         self._warnings: list[str] = []
+        self._files: list[Path] = []
 
     def build(self, version: int) -> Assembly:
         config = self._config
@@ -147,7 +151,17 @@ class _Builder:
         self._warnings += _asked_too_early(bindings)
         warnings = tuple(self._warnings)
         shadow = self._shadow(version)
-        assembly = Assembly(config, chain, config.listeners, authorities, config.limits, tuple(used), warnings, shadow)
+        assembly = Assembly(
+            config,
+            chain,
+            config.listeners,
+            authorities,
+            config.limits,
+            tuple(used),
+            warnings,
+            shadow,
+            tuple(dict.fromkeys(self._files)),
+        )
         for problem in demanded_failures(config, assembly):
             self._problems.add_text(problem)
         self._problems.raise_if_any()
@@ -233,6 +247,7 @@ class _Builder:
             base_directory=self._config.directory,
             locate=_locator(self._config, used.config),
             rejudge=self._rejudge,
+            note_file=self._files.append,
         )
         try:
             return verify_policy(used.found.factory.build(options, environment), used.config.id)

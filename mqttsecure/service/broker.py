@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -18,11 +18,13 @@ from twisted.logger import Logger
 from mqttsecure.core.events import Event
 from mqttsecure.errors import ConfigError
 from mqttsecure.policy.workers import WorkerPool
+from mqttsecure.service.assembly import Assembly
 from mqttsecure.service.audit import AuditedChain, AuditLog
 from mqttsecure.service.commands import Commands, LastDenials
 from mqttsecure.service.config import BrokerConfig, ListenerConfig
 from mqttsecure.service.control import ControlSocket
 from mqttsecure.service.exit_code import fail_start
+from mqttsecure.service.file_watch import ReloadOnChange
 from mqttsecure.service.in_force import InForce, make_ready, restart_needed
 from mqttsecure.service.prepare import prepare
 from mqttsecure.service.report import report
@@ -86,6 +88,7 @@ class BrokerService(Service):
         self._control: ControlSocket | None = None
         self._denials = LastDenials()
         self._reload_again = False
+        self._on_change = ReloadOnChange(reactor, self.reload_and_tell)
         self._in_force: InForce | None = None
         self.driver: CoreDriver | None = None
 
@@ -149,6 +152,7 @@ class BrokerService(Service):
             self._unbind()
             fail_start("; ".join(error.problems), self._reactor)
             return
+        self._on_change.follow(ready.assembly, {})
         self._say_what_is_open(ready)
 
     def _open_control(self, driver: CoreDriver) -> None:
@@ -243,8 +247,11 @@ class BrokerService(Service):
 
     # -- reloading -----------------------------------------------------------------------------------------------
 
-    def reload(self) -> Reloaded:
+    def reload(self, check: Callable[[Assembly], None] = lambda assembly: None) -> Reloaded:
         """Read the configuration again and put it in force in one step, or keep all as it is.
+
+        Args:
+            check: is called with what was built before it is put in force; may raise to prevent that.
 
         Raises:
             ConfigError: with every problem; what was in force still is.
@@ -254,6 +261,7 @@ class BrokerService(Service):
             raise ConfigError("the broker is not up")
         if driver.is_changing:
             raise ConfigError("a reload is under way; try again in a moment")
+        seen = self._on_change.look()
         config = prepare(before.config.path, owner=None, tell=lambda line: _log.info("{line}", line=line))
         ready = make_ready(
             config,
@@ -262,9 +270,11 @@ class BrokerService(Service):
             version=before.version + 1,
             rejudge=self._request_rejudging,
         )
+        check(ready.assembly)
         ready.assembly.chain.inherit(before.assembly.chain)
         notes = restart_needed(before.config, config)
         self._in_force = ready
+        self._on_change.follow(ready.assembly, seen)
         self._open_listeners(ready)
         judged = driver.change_policy(
             self._audited(ready),
@@ -290,13 +300,13 @@ class BrokerService(Service):
         if self.driver is not None:
             self.driver.request_rejudging(connection_ids)
 
-    def reload_and_tell(self) -> None:
-        """The same, with what is wrong told in the log: for SIGHUP, where nobody waits for an answer."""
+    def reload_and_tell(self, check: Callable[[Assembly], None] = lambda assembly: None) -> None:
+        """The same, with what is wrong told in the log: where nobody waits for an answer."""
         if self.driver is not None and self.driver.is_changing:
             self._reload_again = True  # what the signal is about may have been written after the files were read
             return
         try:
-            self.reload()
+            self.reload(check)
         except ConfigError as error:
             version = 0 if self._in_force is None else self._in_force.version
             for problem in error.problems:
@@ -308,6 +318,7 @@ class BrokerService(Service):
         _Service.stopService(self)
         done = [port.stopListening() for _, port in self._ports]
         self._ports = []
+        self._on_change.stop()
         if self._sys_topics is not None:
             self._sys_topics.stop()
         if self._control is not None:

@@ -132,6 +132,8 @@ class BrokerConfig:
     """The control socket."""
     shadow: Path | None = None
     """The configuration of the candidate."""
+    watch: float | None = None
+    """For how many seconds files that were changed must have been left alone to be read again; None: they are not."""
 
     @property
     def directory(self) -> Path:
@@ -282,6 +284,7 @@ def _resolve(file: Path, lines: TomlLines, tables: Tables) -> BrokerConfig:
         audit=_audit(directory, tables.audit),
         control=None if tables.control.socket is None else resolve_path(directory, tables.control.socket),
         shadow=None if tables.shadow.config is None else resolve_path(directory, tables.shadow.config),
+        watch=float(tables.reload.settle_seconds) if tables.reload.watch else None,
     )
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "LogTable",
     "PluginsTable",
     "PolicyTable",
+    "ReloadTable",
     "ShadowTable",
     "TestsTable",
     "TlsTable",
@@ -352,6 +353,22 @@ class ControlTable(Table):
     )
 
 
+class ReloadTable(Table):
+    """`[reload]`: whether files that were changed are put in force without being asked to."""
+
+    watch: bool = documented(
+        "Reload when the configuration, or a file that it or a policy of it names, was changed and then left alone. "
+        "As with SIGHUP, with any mistake the broker keeps what it had.",
+        default=False,
+        example=True,
+    )
+    settle_seconds: Annotated[int, Field(ge=1, le=3600)] = documented(
+        "For how long none of these files may have changed, so that nothing is read that is only half written.",
+        default=2,
+        example=30,
+    )
+
+
 class ConfigTables(Table):
     """A whole file."""
 
@@ -367,3 +384,4 @@ class ConfigTables(Table):
     audit: AuditTable = Field(default_factory=AuditTable)
     control: ControlTable = Field(default_factory=ControlTable)
     shadow: ShadowTable = Field(default_factory=ShadowTable)
+    reload: ReloadTable = Field(default_factory=ReloadTable)

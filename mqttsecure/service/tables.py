@@ -26,6 +26,7 @@ from mqttsecure.service.schema import (
     LogTable,
     PluginsTable,
     PolicyTable,
+    ReloadTable,
     ShadowTable,
     TestsTable,
 )
@@ -51,6 +52,7 @@ class Tables:
     audit: AuditTable
     control: ControlTable
     shadow: ShadowTable
+    reload: ReloadTable
     listener: dict[int, ListenerTable] = field(default_factory=dict)
     authority: dict[int, AuthorityTable] = field(default_factory=dict)
     policy: dict[int, PolicyTable] = field(default_factory=dict)
@@ -79,6 +81,7 @@ def read_tables(document: dict[str, Any], problems: Problems) -> Tables:
         audit=reader.one("audit", AuditTable),
         control=reader.one("control", ControlTable),
         shadow=reader.one("shadow", ShadowTable),
+        reload=reader.one("reload", ReloadTable),
     )
     tables.listener = reader.many("listener", ListenerTable)
     tables.authority = reader.many("authority", AuthorityTable)

@@ -68,7 +68,7 @@ class FakeEnvironment:
         self._random += 1
         return (self._random % 256).to_bytes(1, "big") * count
 
-    def resolve(self, path: str) -> Path:
+    def resolve(self, path: str, *, written: bool = False) -> Path:
         return self.folder / path
 
     def source(self, option: str | None = None, index: int | None = None) -> Source:

@@ -360,7 +360,7 @@ class BanFactory:
         path = None
         if options.file is not None:
             try:
-                path = environment.resolve(options.file)
+                path = environment.resolve(options.file, written=True)
             except ConfigError as error:
                 problems.add_error("file", error)
         problems.done()

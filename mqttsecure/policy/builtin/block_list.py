@@ -85,7 +85,7 @@ class BlockList:
         self._source: Source = environment.source()
         self._blocks: dict[_Key, Block] = {}
         self._connected: dict[int, ConnectionFacts] = {}
-        self._file = StateFile(environment.resolve(options.file), environment, self._document)
+        self._file = StateFile(environment.resolve(options.file, written=True), environment, self._document)
 
     # -- decisions -----------------------------------------------------------------------------------------------
 
