@@ -5,6 +5,7 @@ fold          how the policies' decisions become one verdict
 identity      principals, their aliases, and who a client is after AUTHENTICATE
 obligations   what a decision may demand, and which demand wins
 breaker       keeps a failing policy from being asked over and over
+slots         how many questions a policy may have under way, and the line of those that wait
 counters      what the chain counts
 review        what can be said of a chain before it runs: faults, and who can permit what
 registry      finds the policies that are installed, strictly

@@ -16,7 +16,8 @@ __all__ = ["PolicyBinding", "is_stateless"]
 class PolicyBinding:
     """One policy in its place in the chain, as its ``[[policy]]`` table says.
 
-    ``on`` are the names of its listeners; ``timeout`` is in seconds; at the stages in ``final`` its PERMIT ends the
+    ``on`` are the names of its listeners; ``timeout`` is in seconds; ``concurrency`` is how many
+    questions it may have under way; at the stages in ``final`` its PERMIT ends the
     stage, at those in ``required`` its ABSTAIN is a DENY; ``source`` is where the table stands.
     """
 
@@ -25,6 +26,7 @@ class PolicyBinding:
     policy: IPolicy
     on: frozenset[str]
     timeout: float = 1.0
+    concurrency: int = 1024
     final: frozenset[Stage] = frozenset()
     required: frozenset[Stage] = frozenset()
     source: Source | None = None

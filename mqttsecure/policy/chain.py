@@ -48,6 +48,7 @@ from mqttsecure.policy.counters import ChainCounters, PolicyCounters
 from mqttsecure.policy.fold import Fold
 from mqttsecure.policy.identity import Aliases
 from mqttsecure.policy.review import Bypass, TableRow, problems, table
+from mqttsecure.policy.slots import Slots
 from mqttsecure.policy.step import FoldContext, Step, decision_ids
 from mqttsecure.policy.trace import Explanation, Outcome, explain, explain_offline
 
@@ -92,6 +93,7 @@ class PolicyChain:
             clock, version, self.counters, self._aliases, decision_ids(random_bytes), PolicyChain._log, self.strike
         )
         self._breakers = [CircuitBreaker(clock.seconds) for _ in bindings]
+        self._slots = {each.id: Slots(each.concurrency) for each in bindings}
         self._steps: dict[str, dict[Stage, tuple[Step, ...]]] = {name: {} for name in listeners}
         for stage in Stage:
             steps = [self._step(stage, *each) for each in zip(bindings, self._breakers, strict=True)]
@@ -128,6 +130,7 @@ class PolicyChain:
             attributes=dict(binding.factory.attributes),
             source=binding.source,
             breaker=breaker,
+            slots=self._slots[binding.id],
             counters=self.counters.policies[binding.id],
         )
 

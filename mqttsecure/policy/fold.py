@@ -38,6 +38,7 @@ from mqttsecure.core.decisions import (
 from mqttsecure.errors import QuotaExceeded
 from mqttsecure.policy.identity import Identity, IdentityConflict
 from mqttsecure.policy.obligations import merge_obligations, obligations_fault
+from mqttsecure.policy.slots import InLine
 from mqttsecure.policy.step import FoldContext, Step, default_denial
 from mqttsecure.policy.waiting import Waiting
 from mqttsecure.wire.constants import ReasonCode
@@ -119,7 +120,7 @@ class Fold:
         self._attributes: dict[str, Any] | None = None
         self._identity: Identity | None = None
         self._pending: Pending | None = None
-        self._waiting: Waiting | None = None
+        self._waiting: Waiting | InLine | None = None
         self._private = False
         self._live = self._enforced = request.purpose is _LIVE
         if not self._live:
@@ -180,6 +181,37 @@ class Fold:
         breaker = step.breaker
         if breaker.tripped and not (self._enforced and breaker.admit()):
             return self._fault(step, "not asked: it kept failing (circuit breaker open)", complain=False)
+        if step.slots.taken >= step.slots.maximum:
+            return self._line_up(step)
+        return self._ask_now(step)
+
+    def _line_up(self, step: Step) -> Decision | None:
+        """As many questions are under way to the policy as may be: wait for one of them to end."""
+        slots = step.slots
+        place = slots.line_up(step.timeout, self._context.clock, partial(self._had_its_turn, step))
+        if place is None:
+            if self._enforced:
+                step.breaker.abandoned()
+            text = f"not asked: {slots.maximum} questions are under way to it and {slots.waiting} wait"
+            return self._fault(step, text, reason_code=ReasonCode.QUOTA_EXCEEDED)
+        self._waiting = place
+        return None
+
+    def _had_its_turn(self, step: Step, in_time: bool) -> None:
+        """The wait in line is over."""
+        self._waiting = None
+        if self._enforced and step.breaker.tripped:
+            step.breaker.abandoned()  # if this was the trial: it never came to it
+        if in_time:
+            decision = self._ask(step)  # with a look at the breaker, which may have tripped since
+            if decision is None:
+                return
+        else:
+            text = f"not asked within {step.timeout:g} s: {step.slots.maximum} questions are under way to it"
+            decision = self._fault(step, text, reason_code=ReasonCode.QUOTA_EXCEEDED)
+        self._go_on(step, decision)
+
+    def _ask_now(self, step: Step) -> Decision | None:
         request = self._request
         if self._identity is not None and request.purpose is Purpose.RECHECK:
             request.evidence = next((each for each in request.connection.evidence if each.policy == step.id), None)
@@ -190,8 +222,8 @@ class Fold:
         except (Exception, SystemExit):  # a policy must not end the broker either
             return self._failed(step, Failure())
         if type(answer) is Decision:
-            if breaker.failures and self._enforced:
-                breaker.succeeded()
+            if step.breaker.failures and self._enforced:
+                step.breaker.succeeded()
             return answer
         return self._await(step, answer)
 
@@ -201,6 +233,7 @@ class Fold:
             return self._read(step, answer)
         self._waiting = Waiting(answer, step.timeout, self._context.clock, partial(self._answered, step))
         if not self._waiting.done:
+            step.slots.take()
             return None
         return self._read(step, self._waiting.answer)
 
@@ -221,9 +254,14 @@ class Fold:
 
     def _answered(self, step: Step, answer: object) -> None:
         """The awaited policy answered, failed, or ran out of time."""
+        self._go_on(step, self._read(step, answer))
+        step.slots.free()
+
+    def _go_on(self, step: Step, decision: Decision) -> None:
+        """Take in a decision that came later, ask the policies that follow, and tell the verdict."""
         pending = self._pending
         verdict = None
-        if self._take(step, self._read(step, answer)):
+        if self._take(step, decision):
             verdict = self._conclude()
         else:
             verdict = self._run()
@@ -237,8 +275,10 @@ class Fold:
         step = self._steps[len(self._decisions)]
         if self._enforced:
             step.breaker.abandoned()
-        self._waiting.cancel()
-        self._waiting = None
+        waiting, self._waiting = self._waiting, None
+        waiting.cancel()
+        if isinstance(waiting, Waiting):
+            step.slots.free()
 
     # Taking in
 

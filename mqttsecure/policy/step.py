@@ -16,6 +16,7 @@ from mqttsecure.core.decisions import ConnectionFacts, Decision, Request, Source
 from mqttsecure.policy.breaker import CircuitBreaker
 from mqttsecure.policy.counters import ChainCounters, PolicyCounters
 from mqttsecure.policy.identity import Aliases
+from mqttsecure.policy.slots import Slots
 
 __all__ = ["FoldContext", "Step", "decision_ids", "default_denial"]
 
@@ -33,6 +34,7 @@ class Step:
     attributes: Mapping[str, type]
     source: Source | None
     breaker: CircuitBreaker
+    slots: Slots
     counters: PolicyCounters
 
 

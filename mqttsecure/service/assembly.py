@@ -221,6 +221,7 @@ class _Builder:
             policy=policy,
             on=frozenset(used.config.on),
             timeout=used.config.timeout,
+            concurrency=used.config.concurrency,
             final=frozenset(Stage(name) for name in used.config.final),
             required=frozenset(Stage(name) for name in used.config.required),
             source=used.config.source,

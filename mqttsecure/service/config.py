@@ -93,6 +93,7 @@ class PolicyConfig:
     use: str
     on: tuple[str, ...]
     timeout: float
+    concurrency: int
     final: tuple[str, ...]
     required: tuple[str, ...]
     options: dict[str, Any]
@@ -239,6 +240,7 @@ def _policy(file: Path, lines: TomlLines, index: int, table: PolicyTable, listen
         use=table.use,
         on=listeners if table.on is None else table.on,
         timeout=table.timeout_ms / 1000,
+        concurrency=table.concurrency,
         final=table.final,
         required=table.required,
         options=dict(table.model_extra or {}),

@@ -244,6 +244,11 @@ class PolicyTable(Table):
     timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = documented(
         "How long an answer may take; none in time is a denial.", default=5000, example=500
     )
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] = documented(
+        "How many questions it may have under way; others wait their turn within the same time.",
+        default=1024,
+        example=64,
+    )
     final: StageNames = documented(
         "Stages at which its PERMIT ends the stage, so that later policies are not asked.",
         default=(),
