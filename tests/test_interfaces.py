@@ -46,6 +46,19 @@ SURFACE = {
     },
     "IGrants": {"grants": "(subject)", "names": "()", "advise": "(request)"},
     "IIdentities": {"identities": "()", "decide_assuming": "(request)"},
+    "ISessionStore": {
+        "on_problem": None,
+        "on_recovered": None,
+        "open": "()",
+        "losses": "()",
+        "load_sessions": "(after, limit)",
+        "load_entries": "(session, after, limit, octets)",
+        "load_incoming": "(session)",
+        "highest": "()",
+        "commit": "(batch)",
+        "close": "()",
+    },
+    "IRetainedStore": {"load_retained": "(after, limit)"},
 }
 
 
