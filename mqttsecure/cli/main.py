@@ -10,6 +10,7 @@ import click
 from mqttsecure.cli.bans import bans
 from mqttsecure.cli.check import check
 from mqttsecure.cli.explain import explain
+from mqttsecure.cli.handshake import handshake
 from mqttsecure.cli.import_ import import_
 from mqttsecure.cli.passwd import passwd
 from mqttsecure.cli.policies import policies
@@ -46,6 +47,8 @@ def main() -> None:
       mqttsecure policy nft etc/broker.toml            the same addresses and limits, as a firewall of the kernel
       mqttsecure import mosquitto /etc/mosquitto/mosquitto.conf --out etc/from-mosquitto
                                                        come over from mosquitto
+      mqttsecure handshake localhost:8883 --ca certs/ca.pem
+                                                       a TLS handshake, live or captured, message by message
 
       mqttsecure status --config etc/broker.toml       how the running broker is
       mqttsecure reload --config etc/broker.toml       put a changed configuration in force, all of it or nothing
@@ -66,6 +69,7 @@ main.add_command(bans)
 main.add_command(check)
 main.add_command(explain)
 main.add_command(import_)
+main.add_command(handshake)
 main.add_command(passwd)
 main.add_command(policies)
 main.add_command(policy)

@@ -141,7 +141,14 @@ def _fields(packet: Packet, version: int) -> Iterator[Field]:
         value = getattr(packet, each.name)
         if value is None or (each.name == "properties" and not value):
             continue
+        if each.name in ("reason_code", "reason_codes") and not _has_reason(packet, version):
+            continue
         yield _field(each.name, value, version)
+
+
+def _has_reason(packet: Packet, version: int) -> bool:
+    """Whether it carries one on the wire; before MQTT 5.0 most do not."""
+    return version >= 5 or isinstance(packet, (Connack, Suback))
 
 
 def _field(name: str, value: object, version: int) -> Field:

@@ -22,7 +22,7 @@ from mqttsecure.lab.model import Reading, TunnelFacts
 from mqttsecure.lab.tls.certificates import load_authorities
 from mqttsecure.lab.tls.keylog import read_key_log
 
-__all__ = ["read_capture", "read_capture_bytes"]
+__all__ = ["load_trusted", "read_capture", "read_capture_bytes"]
 
 _MAX_KEYS: Final = 64 * 1024 * 1024
 """Bytes of a key log: a line has some 200, so 300,000 sessions."""
@@ -41,14 +41,22 @@ def read_capture(
     budget = Budget(limits)
     data = read_file(file, budget.limits.file_bytes, "capture")
     key_log = read_file(keys, _MAX_KEYS, "key log") if keys is not None else None
-    trusted: list[x509.Certificate] = []
-    if authorities is not None:
-        found = read_file(authorities, _MAX_AUTHORITIES, "certificate of the CA")
-        trusted = load_authorities(found, str(authorities))
+    trusted = load_trusted(authorities)
     try:
         return read_capture_bytes(data, source=str(file), key_log=key_log, authorities=trusted, budget=budget)
     except CaptureError as error:
         raise CaptureError(f"{file}: {error}") from None
+
+
+def load_trusted(file: Path | None) -> list[x509.Certificate]:
+    """The CAs in a file; none where there is no file.
+
+    Raises:
+        CaptureError: it cannot be used.
+    """
+    if file is None:
+        return []
+    return load_authorities(read_file(file, _MAX_AUTHORITIES, "certificate of the CA"), str(file))
 
 
 def read_capture_bytes(

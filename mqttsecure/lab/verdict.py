@@ -38,10 +38,7 @@ def _agreement(connection: Connection, visible: bool) -> str:
         return ""
     parts = [facts.version]
     if facts.suite is not None:
-        exchange = "PSK" if facts.psk_mode == "psk_ke" else facts.suite.key_exchange.replace("TLS 1.3", "ECDHE")
-        if facts.group is not None and facts.group.startswith("ffdhe"):
-            exchange = "DHE"
-        parts.append(" ".join(each for each in (exchange, facts.group) if each))
+        parts.append(_exchange(facts))
         parts.append(facts.suite.cipher.replace("_", "-"))
     if facts.resumed:
         parts.append(f"resumed by {facts.resumption}")
@@ -51,6 +48,18 @@ def _agreement(connection: Connection, visible: bool) -> str:
     if any(message.field("password") is not None for message in connection.of_kind("connect")):
         parts.append("password VISIBLE" if visible else "password not visible")
     return ", ".join(parts)
+
+
+def _exchange(facts: TlsFacts) -> str:
+    """How the keys were agreed on."""
+    exchange = facts.suite.key_exchange if facts.suite is not None else ""
+    if facts.resumed and exchange != "TLS 1.3":
+        return f"{exchange} of the earlier session"
+    group = facts.group or ""
+    if exchange == "TLS 1.3":
+        exchange = "DHE" if group.startswith("ffdhe") else "hybrid" if "MLKEM" in group else "ECDHE"
+        exchange = "PSK" if facts.psk_mode == "psk_ke" else exchange
+    return f"{exchange} {group}".strip()
 
 
 def _common_name(name: str) -> str:

@@ -289,8 +289,11 @@ class _Assembly:
 def _which_is_client(raw: _Raw, halves: list[HalfStream]) -> tuple[int, str]:
     """The side of the client, and how that is known."""
     for side, syn in enumerate(raw.syns):
+        if syn is not None and not syn.flags & ACK:
+            return side, "its SYN"
+    for side, syn in enumerate(raw.syns):
         if syn is not None:
-            return (1 - side, "its SYN-ACK") if syn.flags & ACK else (side, "its SYN")
+            return 1 - side, "the server's SYN-ACK"
     for side, half in enumerate(halves):
         role = _role(half.first_bytes)
         if role is not None:
