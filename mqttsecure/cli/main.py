@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from mqttsecure.cli.bans import bans
+from mqttsecure.cli.cert import cert
 from mqttsecure.cli.check import check
 from mqttsecure.cli.explain import explain
 from mqttsecure.cli.handshake import handshake
@@ -40,6 +41,7 @@ def main() -> None:
       twistd -n mqttsecure --config etc/broker.toml    run the broker in the foreground
       mqttsecure check etc/broker.toml                 look for mistakes without starting
       mqttsecure passwd certs/users bob                add a user, or change a password
+      mqttsecure cert init plant-ca                    a certificate authority of your own
       mqttsecure policies                              list the policies that can be used
       mqttsecure explain -c etc/broker.toml --user alice publish lab/1
                                                        what the chain says to that, and why
@@ -66,6 +68,7 @@ def main() -> None:
 
 
 main.add_command(bans)
+main.add_command(cert)
 main.add_command(check)
 main.add_command(explain)
 main.add_command(import_)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from mqttsecure.errors import ConfigError
+from mqttsecure.pki.errors import CertificateProblem
 from mqttsecure.policy.builtin.password_hash import hash_password
 from mqttsecure.service.config import AuthorityConfig, BrokerConfig, ListenerConfig
 from mqttsecure.service.development_certificates import USER, Folder, Owner, make_certificates
@@ -56,10 +57,10 @@ def generate(config: BrokerConfig, owner: Owner | None = None) -> list[Path]:
     try:
         folder.make()
         return [*make_certificates(folder), *_make_user(folder)]
-    except OSError as error:
+    except (CertificateProblem, OSError) as error:
         raise ConfigError(
-            f"{config.development}: development files cannot be made: {error.strerror}; make the folder writable, "
-            "or name another with `[development] directory`"
+            f"{config.development}: development files cannot be made: {error}; or name another folder with "
+            "`[development] directory`"
         ) from error
 
 

@@ -3,23 +3,25 @@
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import secrets
 import shlex
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mqttsecure.errors import ConfigError
+from mqttsecure.pki.errors import CertificateProblem
+from mqttsecure.pki.files import PRIVATE, PUBLIC, NewFile, Owner, make_folder, read_bytes, write_new
+from mqttsecure.pki.issuing import Signer, self_signed_ca, sign
+from mqttsecure.pki.keys import PrivateKey, key_pem, new_key, read_key
+from mqttsecure.pki.loading import read_certificates
+from mqttsecure.pki.names import parse_name, parse_names, subject
+from mqttsecure.pki.profiles import LEAF_LIFETIME, Purpose, Wanted
 from mqttsecure.service.files import DEVELOPMENT_FILES
 
 __all__ = ["USER", "Folder", "Owner", "make_certificates"]
@@ -27,19 +29,7 @@ __all__ = ["USER", "Folder", "Owner", "make_certificates"]
 USER: Final = "alice"
 """The user that is made, by password and by certificate."""
 
-LIFETIME: Final = timedelta(days=825)
-"""The longest that Apple's TLS still accepts of a private CA's certificates."""
-
-_BACKDATED: Final = timedelta(hours=1)
-"""For clients whose clock is a little behind."""
-
-
-@dataclass(slots=True, frozen=True)
-class Owner:
-    """The user and group that generated files belong to."""
-
-    uid: int
-    gid: int
+_ORGANIZATION: Final = "mqttsecure development"
 
 
 @dataclass(slots=True, frozen=True)
@@ -72,24 +62,11 @@ class Folder:
 
     def make(self) -> None:
         """Make the folder itself where it is missing."""
-        if not self.path.exists():
-            self.path.mkdir(mode=0o755, parents=True)
-            self._give(self.path)
+        make_folder(self.path, owner=self.owner)
 
     def write(self, kind: str, data: bytes, mode: int) -> Path:
         """Write a new file, which must not be there, not even as a link to somewhere else."""
-        file = self.file(kind)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(descriptor, mode)
-            if self.owner is not None and os.geteuid() == 0:
-                os.fchown(descriptor, self.owner.uid, self.owner.gid)
-            stream.write(data)
-        return file
-
-    def _give(self, path: Path) -> None:
-        if self.owner is not None and os.geteuid() == 0:
-            os.chown(path, self.owner.uid, self.owner.gid, follow_symlinks=False)
+        return write_new(NewFile(self.file(kind), data, mode), owner=self.owner)
 
 
 def make_certificates(folder: Folder) -> list[Path]:
@@ -97,9 +74,10 @@ def make_certificates(folder: Folder) -> list[Path]:
 
     Raises:
         ConfigError: half of a pair, or the CA of what is there, is missing.
-        OSError: a file cannot be written.
+        CertificateProblem: a file cannot be written, or what is there cannot be used.
     """
     made: list[Path] = []
+    now = datetime.now(UTC)
     # The broker needs the CA's certificate alone, and of the client's nothing: who keeps their keys elsewhere may.
     needs_server = not folder.has_pair("server")
     needs_client = not (folder.has("client_certificate") or folder.has("client_key"))
@@ -109,114 +87,55 @@ def make_certificates(folder: Folder) -> list[Path]:
             "certificates and keys in this folder to have new ones made"
         )
     if (needs_server or needs_client) and not folder.has_pair("ca"):
-        key = ec.generate_private_key(ec.SECP256R1())
-        made += _write_pair(folder, "ca", _ca_certificate(key), key)
+        made += _make_ca(folder, now)
     if needs_server:
-        made += _issue(folder, "server", "localhost", _server_extensions)
+        name = subject("localhost", organization=_ORGANIZATION)
+        made += _issue(folder, "server", Wanted(name, Purpose.SERVER, parse_names(_names())), now)
     if needs_client:
-        made += _issue(folder, "client", USER, _client_extensions)
+        made += _issue(folder, "client", Wanted(subject(USER, organization=_ORGANIZATION), Purpose.CLIENT), now)
     return made
 
 
-def _write_pair(
-    folder: Folder, kind: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
-) -> list[Path]:
+def _names() -> list[str]:
+    return [*_host_names(), "127.0.0.1", "::1"]
+
+
+def _make_ca(folder: Folder, now: datetime) -> list[Path]:
+    key = new_key()
+    # A serial in the name: two development CAs on one machine are not to be taken for each other.
+    name = subject(f"mqttsecure development CA {secrets.token_hex(4)}", organization=_ORGANIZATION)
+    wanted = Wanted(name, Purpose.CA, lifetime=LEAF_LIFETIME)
+    return _write_pair(folder, "ca", self_signed_ca(wanted, key, now), key)
+
+
+def _issue(folder: Folder, kind: str, wanted: Wanted, now: datetime) -> list[Path]:
+    key = new_key()
+    return _write_pair(folder, kind, sign(wanted, key.public_key(), _load_ca(folder), now), key)
+
+
+def _write_pair(folder: Folder, kind: str, certificate: x509.Certificate, key: PrivateKey) -> list[Path]:
     # The key first: after a crash in between, what is left to remove was never certified.
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return [
-        folder.write(f"{kind}_key", pem, 0o600),
-        folder.write(f"{kind}_certificate", certificate.public_bytes(serialization.Encoding.PEM), 0o644),
+        folder.write(f"{kind}_key", key_pem(key), PRIVATE),
+        folder.write(f"{kind}_certificate", certificate.public_bytes(Encoding.PEM), PUBLIC),
     ]
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "mqttsecure development"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-        ]
-    )
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now - _BACKDATED + LIFETIME)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-    )
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _ca_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    # A serial in the name: two development CAs on one machine are not to be taken for each other.
-    name = _name(f"mqttsecure development CA {secrets.token_hex(4)}")
-    builder = _builder(name, name, key.public_key())
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
-    return builder.sign(key, hashes.SHA256())
-
-
-_Extend = Callable[[x509.CertificateBuilder], x509.CertificateBuilder]
-
-
-def _issue(folder: Folder, kind: str, common_name: str, extend: _Extend) -> list[Path]:
-    ca, ca_key = _load_ca(folder)
-    key = ec.generate_private_key(ec.SECP256R1())
-    identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-        ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    )
-    builder = extend(_builder(_name(common_name), ca.subject, key.public_key()))
-    builder = builder.add_extension(identifier, critical=False)
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
-    return _write_pair(folder, kind, builder.sign(ca_key, hashes.SHA256()), key)
-
-
-def _load_ca(folder: Folder) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    try:
-        certificate = x509.load_pem_x509_certificate(folder.file("ca_certificate").read_bytes())
-        certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-        key = serialization.load_pem_private_key(folder.file("ca_key").read_bytes(), None)
-    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
-        raise ConfigError(f"{folder.file('ca_certificate')}: not a development CA with its key: {error}") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ConfigError(f"{folder.file('ca_key')}: not the key of a development CA")
-    return certificate, key
-
-
-def _server_extensions(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
-    addresses = (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
-    names: list[x509.GeneralName] = [x509.DNSName(name) for name in _host_names()]
-    names += [x509.IPAddress(address) for address in addresses]
-    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+def _load_ca(folder: Folder) -> Signer:
+    file = folder.file("ca_certificate")
+    certificate = read_certificates(file)[0]
+    key_file = folder.file("ca_key")
+    key = read_key(read_bytes(key_file), str(key_file))
+    if key.public_key() != certificate.public_key():
+        raise CertificateProblem(f"{key_file} is not the key of {file}; put the right one back")
+    return Signer(certificate, key)
 
 
 def _host_names() -> list[str]:
     """``localhost`` and this machine's name, where it can stand in a certificate."""
     name = socket.gethostname()
-    fits = name.isascii() and 0 < len(name) <= 253 and all(part.isalnum() or part in "-." for part in name)
+    try:
+        fits = isinstance(parse_name(f"DNS:{name}"), x509.DNSName)
+    except CertificateProblem:
+        fits = False
     return ["localhost", *([name] if fits and name != "localhost" else [])]
-
-
-def _client_extensions(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
-    return builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
