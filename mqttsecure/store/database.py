@@ -1,14 +1,14 @@
 # -*- test-case-name: tests.store.test_database -*-
 """The file as one thread uses it: transactions, what is read, and what is tidied away. It blocks, and knows no reactor.
 
-Whatever goes wrong while it writes, the transaction is undone and the connection given up; the next attempt starts
-from a new one, as nobody can say what state an error of the device leaves behind.
+Whatever goes wrong while it writes, the transaction is undone. A file that shows itself to be damaged is mended on the
+spot, at the start as well as later.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,6 +18,7 @@ from mqttsecure.errors import ConfigError
 from mqttsecure.store.applying import apply
 from mqttsecure.store.checkpoints import Checkpoints
 from mqttsecure.store.copying import copy_database
+from mqttsecure.store.damage import DAMAGE, finish_mending, is_damage, look_at, mend, quick_check
 from mqttsecure.store.merging import merge
 from mqttsecure.store.places import Lock, beside, check_modes, make_folder, make_private_file, sync_folder
 from mqttsecure.store.schema import Schema, check_sqlite
@@ -33,6 +34,20 @@ _PATIENCE: Final = 2.0
 
 _TIDY_EVERY: Final = 16
 """Transactions after which a step of tidying is done although others wait, so that load never stops it for good."""
+
+_MOST_MENDS: Final = 8
+"""In one process: a device that damages more than that is not to be filled with damaged files."""
+
+_NEEDS_NEW_CONNECTION: Final = frozenset(
+    (
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PROTOCOL,
+    )
+)
+"""Errors that a connection does not get over by itself, all of them told before anything is committed."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -88,11 +103,14 @@ class Database:
         self._schema = Schema() if schema is None else schema
         self._lock: Lock | None = None
         self._connection: sqlite3.Connection | None = None
+        self._checkpoints: Checkpoints | None = None
+        self._tidying: Tidying | None = None
         self._inode: tuple[int, int] | None = None
+        self._mended = 0
         self._since_tidied = 0
 
     def open(self) -> None:
-        """Make ready.
+        """Make ready, and mend what is damaged.
 
         Raises:
             ConfigError: it may not or cannot be used.
@@ -102,9 +120,7 @@ class Database:
         self._lock = Lock(self.path)
         try:
             check_modes(self.path)
-            if make_private_file(self.path):
-                sync_folder(self.path)
-            self._reconnect()
+            self._open_file(self._lock)
         except (sqlite3.Error, OSError) as error:
             self._give_up()
             raise ConfigError(in_words(self.path, error)) from error
@@ -112,6 +128,34 @@ class Database:
             self._give_up()
             raise
         self._lock.note(ended_in_order=False)
+
+    def _open_file(self, lock: Lock) -> None:
+        finish_mending(self.path)
+        if make_private_file(self.path):
+            sync_folder(self.path)
+        try:
+            found = look_at(self.path, was_used=not lock.is_first, ended_in_order=bool(lock.ended_in_order))
+            self.losses += found
+            connection = self._reconnect()
+            quick_check(connection, self.path)
+            if found:
+                at = time.time()
+                connection.executemany("INSERT INTO losses VALUES (?, ?)", [(at, text) for text in found])
+        except DAMAGE as error:
+            if not is_damage(error):
+                raise
+            if lock.is_first:
+                raise ConfigError(f"{self.path} is not a store: {error}; name another file, or move it away") from error
+            self._mend(error)
+
+    def _mend(self, error: Exception) -> None:
+        """Put a damaged file aside, and go on with what can be read of it."""
+        if self._mended >= _MOST_MENDS:
+            raise error
+        self._mended += 1
+        self._disconnect()
+        self.losses += mend(self.path, self._schema, str(error))
+        self._reconnect()
 
     def _give_up(self) -> None:
         self._disconnect()
@@ -125,11 +169,18 @@ class Database:
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._synchronous else 'NORMAL'}")
         self._schema.make_ready(connection, self.path, lambda version: self._back_up(connection, version))
         self._rows = ManyRows(connection)
-        self._tidying = Tidying(connection, self._rows)
+        self._tidy_anew(connection)
         self._checkpoints = Checkpoints(connection, self.path)
         status = self.path.stat()
         self._inode = (status.st_dev, status.st_ino)
         return connection
+
+    def _tidy_anew(self, connection: sqlite3.Connection) -> None:
+        if self._tidying is None:
+            ((last_writer,),) = connection.execute("SELECT coalesce(max(id), 0) FROM writers").fetchall()
+        else:
+            last_writer = self._tidying.last_writer
+        self._tidying = Tidying(connection, self._rows, last_writer)
 
     def _back_up(self, connection: sqlite3.Connection, version: int) -> None:
         copy_database(connection, beside(self.path, f".schema-{version:03}"))
@@ -142,12 +193,9 @@ class Database:
             connection.close()
         except sqlite3.Error:
             pass  # it was given up because of an error that has been told
-        checkpoints = getattr(self, "_checkpoints", None)
-        if checkpoints is not None:
-            checkpoints.close()
-
-    def _connected(self) -> sqlite3.Connection:
-        return self._reconnect() if self._connection is None else self._connection
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+            self._checkpoints = None
 
     def write(self, batches: Sequence[Batch]) -> None:
         """All that the batches change, in one transaction that is on disk afterwards.
@@ -155,22 +203,61 @@ class Database:
         Raises:
             Exception: nothing of them has been written.
         """
-        try:
-            connection = self._connected()
-            self._check_place()
-            connection.execute("BEGIN IMMEDIATE")
-            for batch in merge(batches):
-                self._tidying.finish([row.key for row in batch.sessions])
+        merged = merge(batches)
+
+        def put(connection: sqlite3.Connection, tidying: Tidying) -> None:
+            for batch in merged:
+                tidying.finish([row.key for row in batch.sessions])
                 apply(batch, self._rows)
-                self._tidying.add(batch.ended)
+                tidying.add(batch.ended)
             self._since_tidied += 1
-            if self._since_tidied >= _TIDY_EVERY and self._tidying.is_left:
+            if self._since_tidied >= _TIDY_EVERY and tidying.is_left:
                 self._since_tidied = 0
-                self._tidying.step()
+                tidying.step()
+
+        self._transact(put)
+
+    def tidy(self) -> None:
+        """Do a little of what can wait."""
+        self._transact(lambda connection, tidying: tidying.step())
+
+    def _transact(self, action: Callable[[sqlite3.Connection, Tidying], object]) -> None:
+        try:
+            self._attempt(action)
+        except DAMAGE as error:
+            if not is_damage(error):
+                raise
+            self._mend(error)
+            self._attempt(action)
+
+    def _attempt(self, action: Callable[[sqlite3.Connection, Tidying], object]) -> None:
+        connection = self._connection or self._reconnect()
+        if self._tidying is None:
+            raise RuntimeError("the file has never been open")
+        self._check_place()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            action(connection, self._tidying)
             connection.execute("COMMIT")
-        except BaseException:
-            self._disconnect()  # which undoes what was begun
+        except BaseException as error:
+            self._undo(connection, error)
             raise
+
+    def _undo(self, connection: sqlite3.Connection, error: BaseException) -> None:
+        """Back to before the transaction.
+
+        The connection is kept where that can be: what a failed commit left in the WAL counts for nothing to it, while
+        a new one could take it for written, and the same batch would then be applied twice.
+        """
+        try:
+            if connection.in_transaction:
+                connection.rollback()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NEEDS_NEW_CONNECTION:
+                self._disconnect()
+            else:
+                self._tidy_anew(connection)
+        except sqlite3.Error:
+            self._disconnect()
 
     def _check_place(self) -> None:
         """A file that was removed or replaced would be written on, and be gone with the process."""
@@ -184,42 +271,44 @@ class Database:
     def read(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
         """What ``function`` reads of one state of the file."""
         try:
-            return function(self._connected())
-        except sqlite3.Error:
-            self._disconnect()
-            raise
+            return function(self._connection or self._reconnect())
+        except DAMAGE as error:
+            if not is_damage(error):
+                raise
+            self._mend(error)
+            return function(self._connection or self._reconnect())
 
     @property
     def is_untidy(self) -> bool:
         """Whether :meth:`tidy` has anything to do."""
-        return self._connection is not None and self._tidying.is_left
-
-    def tidy(self) -> None:
-        """Do a little of what can wait."""
-        try:
-            connection = self._connected()
-            connection.execute("BEGIN IMMEDIATE")
-            self._tidying.step()
-            connection.execute("COMMIT")
-        except BaseException:
-            self._disconnect()
-            raise
+        return self._tidying is not None and self._tidying.is_left
 
     def checkpoint(self, *, idle: bool) -> None:
         """Keep the WAL small."""
-        if self._connection is not None:
+        if self._checkpoints is not None:
             self._checkpoints.run_if_due(idle=idle)
+
+    def wal_pages(self) -> int:
+        """How many pages are in the WAL alone."""
+        return 0 if self._checkpoints is None else self._checkpoints.pages()
 
     def sync(self) -> None:
         """Have on disk all that was written."""
-        if self._connection is not None:
+        if self._checkpoints is not None:
             self._checkpoints.run()
 
     def close(self) -> None:
         """Let go of the file and of the lock."""
         if self._lock is None:
             return
+        in_wal = 1
+        try:
+            if self._checkpoints is not None:
+                self._checkpoints.run()
+                in_wal = self._checkpoints.pages()
+        except sqlite3.Error:
+            pass  # what is in the WAL stays there
         self._disconnect()
-        self._lock.note(ended_in_order=not os.path.exists(beside(self.path, "-wal")))
+        self._lock.note(ended_in_order=in_wal == 0 or not beside(self.path, "-wal").exists())
         self._lock.release()
         self._lock = None

@@ -13,7 +13,7 @@ from typing import Final
 
 from mqttsecure.errors import ConfigError
 
-__all__ = ["APPLICATION_ID", "Schema", "check_sqlite"]
+__all__ = ["APPLICATION_ID", "Damaged", "Schema", "check_sqlite"]
 
 APPLICATION_ID: Final = 0x6D717473
 """What ``file`` shows of our files: "mqts" in ASCII."""
@@ -21,6 +21,10 @@ APPLICATION_ID: Final = 0x6D717473
 _STEP: Final = re.compile(r"upgrade-(\d{3})-to-(\d{3})\.sql")
 _OLDEST_SQLITE: Final = (3, 37, 0)
 """The first with STRICT tables."""
+
+
+class Damaged(Exception):
+    """The file does not hold what was once written; the text says what was found."""
 
 
 def check_sqlite() -> None:
@@ -81,6 +85,7 @@ class Schema:
 
         Raises:
             ConfigError: the file is another program's, or a newer release's.
+            Damaged: it has our tables, but says that it is another program's.
         """
         ((application,),) = connection.execute("PRAGMA application_id").fetchall()
         ((version,),) = connection.execute("PRAGMA user_version").fetchall()
@@ -88,6 +93,9 @@ class Schema:
         if tables == 0 and application in (0, APPLICATION_ID):
             return 0
         if application != APPLICATION_ID or version < 1:
+            found = connection.execute("SELECT name FROM sqlite_master WHERE name IN ('entries', 'retained', 'ended')")
+            if len(found.fetchall()) == 3:
+                raise Damaged(f"its application_id is {application}, its user_version {version}")
             raise ConfigError(f"{path} is a database of another program; name another file")
         if version > self.version:
             raise ConfigError(

@@ -171,6 +171,12 @@ class SqliteStore:
             self._problem = None
             self.on_recovered()
 
+    def lost(self, text: str) -> None:
+        """See :class:`mqttsecure.store.thread.Listener`."""
+        self.on_problem(text)
+        if self._problem is None:
+            self.on_recovered()
+
     def _sync_later(self) -> None:
         if self._interval is not None:
             self._syncing = self._reactor.callLater(self._interval, self._sync)

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_statements -*-
+# -*- test-case-name: tests.store.test_tables -*-
 """The tables of the file and their columns, in the order of the rows of ``core.records``."""
 
 from __future__ import annotations
@@ -20,47 +20,43 @@ __all__ = [
 
 
 class Table(NamedTuple):
-    """A table. ``key`` are the columns by which a row is replaced and deleted, the first of ``columns``."""
+    """A table.
+
+    ``types`` are those of ``columns``, with a ``?`` where there may be none. ``key`` are the columns by which a row is
+    replaced and deleted, the first of ``columns``.
+    """
 
     name: str
     columns: tuple[str, ...]
+    types: tuple[str, ...]
     key: tuple[str, ...]
 
 
-SESSIONS: Final = Table(
-    "sessions",
-    ("key", "namespace", "client_id", "authority", "name", "expiry", "left_at", "facts", "will", "will_due"),
-    ("key",),
+def _table(name: str, columns: str, types: str, keys: int) -> Table:
+    """A table whose types are written as one letter each: Integer, Text, Blob, Real."""
+    names = tuple(columns.split())
+    words = {"I": "INTEGER", "T": "TEXT", "B": "BLOB", "R": "REAL", "b": "BLOB?", "r": "REAL?"}
+    return Table(name, names, tuple(words[letter] for letter in types), names[:keys])
+
+
+SESSIONS: Final = _table(
+    "sessions", "key namespace client_id authority name expiry left_at facts will will_due", "ITTTTRrBbr", 1
 )
-SUBSCRIPTIONS: Final = Table(
+SUBSCRIPTIONS: Final = _table(
     "subscriptions",
-    ("session", "topic_filter", "qos", "no_local", "retain_as_published", "retain_handling", "identifier"),
-    ("session", "topic_filter"),
+    "session topic_filter qos no_local retain_as_published retain_handling identifier",
+    "ITIIIII",
+    2,
 )
-WRITERS: Final = Table("writers", ("id", "content"), ("id",))
-MESSAGES: Final = Table(
-    "messages",
-    ("id", "refs", "namespace", "topic", "payload", "qos", "retain", "properties", "expires_at", "writer"),
-    ("id",),
+WRITERS: Final = _table("writers", "id content", "IB", 1)
+MESSAGES: Final = _table(
+    "messages", "id refs namespace topic payload qos retain properties expires_at writer", "IITTBIIbrI", 1
 )
-ENTRIES: Final = Table(
-    "entries",
-    (
-        "session",
-        "number",
-        "message",
-        "octets",
-        "qos",
-        "retain",
-        "identifiers",
-        "share",
-        "packet_id",
-        "released",
-    ),
-    ("session", "number"),
+ENTRIES: Final = _table(
+    "entries", "session number message octets qos retain identifiers share packet_id released", "IIIIIITTII", 2
 )
-INCOMING: Final = Table("incoming", ("session", "packet_id"), ("session", "packet_id"))
-RETAINED: Final = Table("retained", ("namespace", "topic", "message"), ("namespace", "topic"))
-ENDED: Final = Table("ended", ("session",), ("session",))
+INCOMING: Final = _table("incoming", "session packet_id", "II", 2)
+RETAINED: Final = _table("retained", "namespace topic message", "TTI", 2)
+ENDED: Final = _table("ended", "session", "I", 1)
 
 ALL: Final = (SESSIONS, SUBSCRIPTIONS, WRITERS, MESSAGES, ENTRIES, INCOMING, RETAINED, ENDED)

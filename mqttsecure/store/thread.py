@@ -58,6 +58,9 @@ class Listener(Protocol):
     def recovered(self) -> None:
         """It can write again."""
 
+    def lost(self, text: str) -> None:
+        """The file was damaged, and has been mended."""
+
 
 class _Signal:
     """What is not to be done in its order but when it comes."""
@@ -86,6 +89,7 @@ class StoreThread:
         self._is_failing = False
         self._has_failed = False
         self._is_closing = False
+        self._told_losses = len(database.losses)
         self._closed: Callable[[], object] | None = None
         self._thread = threading.Thread(target=self._run, name="mqttsecure store", daemon=True)
 
@@ -202,6 +206,10 @@ class StoreThread:
         except Exception as error:
             self._fail(error)
             return False
+        losses = self._database.losses
+        if len(losses) > self._told_losses:
+            self._call(self._listener.lost, "; ".join(losses[self._told_losses :]))
+            self._told_losses = len(losses)
         if self._has_failed:
             self._has_failed = False
             self._call(self._listener.recovered)

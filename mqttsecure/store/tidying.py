@@ -47,15 +47,17 @@ _WRITERS: Final = "SELECT json_group_array(id) FROM writers WHERE id <= ?"
 
 
 class Tidying:
-    """What there is to tidy up at ``connection``. Each call is within a transaction of the caller."""
+    """What there is to tidy up at ``connection``. Each call is within a transaction of the caller.
 
-    def __init__(self, connection: sqlite3.Connection, rows: ManyRows) -> None:
+    ``last_writer`` is the highest number of the writers of earlier processes. One of this process may be needed again
+    by its connection's next message, so it stays.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, rows: ManyRows, last_writer: int) -> None:
         self._connection = connection
         self._rows = rows
         self._ended = {key for (key,) in connection.execute("SELECT session FROM ended")}
-        ((last,),) = connection.execute("SELECT coalesce(max(id), 0) FROM writers").fetchall()
-        self._last_writer: int = last
-        """Of an earlier process. One of this process may be needed again by its connection's next message."""
+        self.last_writer = last_writer
         self._needed: set[int] = set()
         self._scanned = 0
         self._unneeded: list[tuple[int]] | None = None
@@ -63,7 +65,7 @@ class Tidying:
     @property
     def is_left(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self._ended or self._last_writer)
+        return bool(self._ended or self.last_writer)
 
     def add(self, ended: list[int]) -> None:
         """These sessions have ended."""
@@ -104,10 +106,10 @@ class Tidying:
                 self._scanned = last
                 self._needed.update(json.loads(writers))
                 return
-            ((present,),) = self._connection.execute(_WRITERS, (self._last_writer,)).fetchall()
+            ((present,),) = self._connection.execute(_WRITERS, (self.last_writer,)).fetchall()
             self._unneeded = [(writer,) for writer in json.loads(present) if writer not in self._needed]
             self._needed.clear()
         self._rows.delete(WRITERS, self._unneeded[:STEP])
         del self._unneeded[:STEP]
         if not self._unneeded:
-            self._last_writer = 0
+            self.last_writer = 0

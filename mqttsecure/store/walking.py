@@ -1,0 +1,133 @@
+# -*- test-case-name: tests.store.test_salvage -*-
+"""Reads a table of a damaged file by its key, and steps over what cannot be read.
+
+A row behind a damaged page is found again by its key: the tree leads to it by another way. How far to step is tried
+out, as nobody knows where the damaged page ends.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final
+
+from mqttsecure.store.tables import Table
+
+__all__ = ["Walk"]
+
+_MOST_GAPS: Final = 2_000
+"""Of one table: at a hundred attempts each, some seconds."""
+
+_DOUBLINGS: Final = 62
+
+ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file ends with: SQLite's own message may hold what it found there."""
+
+Key = tuple[Any, ...]
+
+
+class Walk:
+    """The rows of ``table`` that can be read at ``connection``, whose texts come as bytes.
+
+    ``gaps`` counts the places where something could not be.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, table: Table) -> None:
+        self._connection = connection
+        self._width = len(table.key)
+        key = ", ".join(table.key)
+        places = ", ".join("CAST(? AS TEXT)" if kind == "TEXT" else "?" for kind in table.types[: self._width])
+        self._all = f"SELECT * FROM {table.name} ORDER BY {key}"  # noqa: S608 - constants
+        self._from = f"SELECT * FROM {table.name} WHERE ({key}) >= ({places}) ORDER BY {key}"  # noqa: S608 - constants
+        self._probe = f"SELECT {key} FROM {table.name} WHERE ({key}) >= ({places}) ORDER BY {key} LIMIT 1"  # noqa: S608
+        self._first: Key = tuple(b"" if kind == "TEXT" else 0 for kind in table.types[: self._width])
+        self.gaps = 0
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Each row once, by rising key."""
+        last: Key | None = None
+        # The first time without a condition: a negative key would be a sign of damage, but is read all the same.
+        start: Key | None = None
+        while True:
+            try:
+                for row in self._read(start):
+                    key = row[: self._width]
+                    if not self._rises(last, key):
+                        break  # a tree that leads back into itself
+                    last = key
+                    yield row
+                else:
+                    return
+            except ERRORS:
+                pass
+            self.gaps += 1
+            start = self._beyond(self._furthest(start, last)) if self.gaps <= _MOST_GAPS else None
+            if start is None:
+                return
+
+    def _read(self, start: Key | None) -> Iterator[tuple[Any, ...]]:
+        if start is None:
+            return self._connection.execute(self._all)
+        return self._connection.execute(self._from, start)
+
+    def _furthest(self, start: Key | None, last: Key | None) -> Key:
+        if start is None or last is None:
+            return start or last or self._first
+        return max(start, last)
+
+    @staticmethod
+    def _rises(after: Key | None, key: Key) -> bool:
+        try:
+            return after is None or key > after
+        except TypeError:  # the damage made a column of another type
+            return False
+
+    def _beyond(self, key: Key) -> Key | None:
+        """A key behind the damage, from which on can be read; None where there is none."""
+        for position in reversed(range(self._width)):
+            part = key[position]
+            found = self._number(key, position) if isinstance(part, int) else self._text(key, position)
+            if found is not None:
+                return found
+        return None
+
+    def _number(self, key: Key, position: int) -> Key | None:
+        """Step further and further until something can be read, then back to where that begins."""
+        good = next((step for step in range(_DOUBLINGS) if self._is_readable(self._at(key, position, 1 << step))), None)
+        if good is None:
+            return None
+        low, high = (1 << good) >> 1, 1 << good
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._is_readable(self._at(key, position, middle)):
+                high = middle
+            else:
+                low = middle
+        return self._at(key, position, high)
+
+    def _at(self, key: Key, position: int, step: int) -> Key:
+        return (*key[:position], key[position] + step, *self._first[position + 1 :])
+
+    def _text(self, key: Key, position: int) -> Key | None:
+        """The next texts that begin otherwise, nearest first."""
+        text = key[position]
+        for end in reversed(range(len(text))):
+            if text[end] < 0xFF and (found := self._try_text(key, position, text[:end] + bytes([text[end] + 1]))):
+                return found
+        if not text:
+            for byte in range(1, 256):
+                if found := self._try_text(key, position, bytes([byte])):
+                    return found
+        return None
+
+    def _try_text(self, key: Key, position: int, text: bytes) -> Key | None:
+        candidate = (*key[:position], text, *self._first[position + 1 :])
+        return candidate if self._is_readable(candidate) else None
+
+    def _is_readable(self, key: Key) -> bool:
+        """Whether there is a row at or behind ``key`` that can be read, or certainly none."""
+        try:
+            row = self._connection.execute(self._probe, key).fetchone()
+        except (*ERRORS, OverflowError):
+            return False
+        return row is None or self._rises(None, row)
