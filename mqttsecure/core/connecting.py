@@ -50,6 +50,9 @@ _NEVER: Final = 0xFFFFFFFF
 _LARGEST_PACKET: Final = 5 + MAX_REMAINING_LENGTH
 """No packet is larger (v5.0 section 2.1.4)."""
 
+_MAXIMUM_CHALLENGES: Final = 8
+"""In one exchange: SCRAM has one, Kerberos a few; nobody is asked on without end."""
+
 _KEEP_ALIVE_GRACE: Final = 1.5
 """v5.0 [MQTT-3.1.2-22]: one and a half times the Keep Alive."""
 
@@ -206,6 +209,10 @@ class Connecting:
         )
 
     def _challenge(self, connection: Connection, verdict: Verdict, now: float) -> None:
+        connection.authentication_steps += 1
+        if connection.authentication_steps > _MAXIMUM_CHALLENGES:
+            self._refuse(connection, ReasonCode.NOT_AUTHORIZED, "the authentication exchange does not end", now)
+            return
         properties: Properties = {"authentication_method": connection.authentication_method or ""}
         if verdict.authentication_data is not None:
             properties["authentication_data"] = verdict.authentication_data
@@ -223,6 +230,11 @@ class Connecting:
                 raise ProtocolError("no exchange is under way")
             connection.state = State.REAUTHENTICATING
             connection.exchange = {}
+            connection.authentication_steps = 0
+            # As long as for CONNECT, whose deadline holds for the first exchange.
+            connection.authentication_deadline = self._state.deadlines.at(
+                now + self._state.limits.connect_timeout, lambda now: self._check_reauthenticated(connection, now)
+            )
         elif packet.reason_code != ReasonCode.CONTINUE_AUTHENTICATION:
             raise ProtocolError("an exchange is under way already")
         if connection.exchange is None:
@@ -238,6 +250,11 @@ class Connecting:
         )
         then = self._authenticated if connection.state is State.AUTHENTICATING else self._reauthenticated
         self._ask(connection, request, then, now)
+
+    def _check_reauthenticated(self, connection: Connection, now: float) -> None:
+        connection.authentication_deadline = None
+        if connection.state is State.REAUTHENTICATING:
+            self._refuse(connection, ReasonCode.NOT_AUTHORIZED, "re-authentication took too long", now)
 
     def _reauthenticated(self, connection: Connection, verdict: Verdict, now: float) -> None:
         if verdict.effect is Effect.CHALLENGE:
@@ -255,6 +272,9 @@ class Connecting:
         self._forget_decisions(connection)
         self._watch_credentials(connection)
         connection.state = State.CONNECTED
+        if connection.authentication_deadline is not None:
+            connection.authentication_deadline.cancel()
+            connection.authentication_deadline = None
         properties: Properties = {"authentication_method": connection.authentication_method or ""}
         if verdict.authentication_data is not None:
             properties["authentication_data"] = verdict.authentication_data

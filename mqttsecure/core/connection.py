@@ -74,7 +74,9 @@ class Connection:
         "aliases_in",
         "aliases_out",
         "aliases_out_maximum",
+        "authentication_deadline",
         "authentication_method",
+        "authentication_steps",
         "by_peer",
         "caps",
         "close_reason",
@@ -168,6 +170,8 @@ class Connection:
         self.caps: tuple[CapKeepAlive | CapSessionExpiry, ...] = ()
         self.will: Will | None = None
         self.authentication_method: str | None = None
+        self.authentication_steps = 0
+        self.authentication_deadline: Deadline | None = None
         self.exchange: dict[str, Any] | None = None
         # Decisions remembered for this connection, by Topic Name in UTF-8 with its length bytes.
         self.routes_q0: dict[bytes, Route] = {}
@@ -193,7 +197,14 @@ class Connection:
 
     def cancel_deadlines(self) -> None:
         """Nothing more is due: a deadline left behind would keep all of this in memory until it comes."""
-        for deadline in (self.deadline, self.pause_deadline, self.replay_deadline, self.credential_deadline):
+        for deadline in (
+            self.deadline,
+            self.pause_deadline,
+            self.replay_deadline,
+            self.credential_deadline,
+            self.authentication_deadline,
+        ):
             if deadline is not None:
                 deadline.cancel()
         self.deadline = self.pause_deadline = self.replay_deadline = self.credential_deadline = None
+        self.authentication_deadline = None

@@ -158,6 +158,7 @@ class TlsFacts:
 
     ``version`` is spelled "TLSv1.2" or "TLSv1.3"; ``cipher`` is OpenSSL's name; certificates are DER.
     ``verified_chain`` runs from the client's certificate to the trust anchor, and is empty without a certificate.
+    ``channel_binding`` is what both ends of this connection alone know of it (tls-exporter, RFC 9266): TLS 1.3 has it.
     """
 
     version: str
@@ -166,6 +167,7 @@ class TlsFacts:
     application_protocol: str | None = None
     peer_certificate: bytes | None = None
     verified_chain: tuple[bytes, ...] = ()
+    channel_binding: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True, frozen=True)

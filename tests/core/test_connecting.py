@@ -483,6 +483,36 @@ class EnhancedAuthenticationTests(SynchronousTestCase):
         )
         self.assertEqual(new[-1].writer and new[-1].writer.groups, frozenset(("staff",)))
 
+    def test_an_exchange_ends(self) -> None:
+        """A chain that asks on and on is cut short, and so is a client that lets a re-authentication lie."""
+        self.steps = 1000
+        client = self.bench.client()
+        client.connect("c", **_METHOD, authentication_data=b"first")
+        for _ in range(8):
+            self.assertFalse(client.closed)
+            client.send(self._auth())
+        self.assertTrue(client.closed)
+        self.assertEqual(len(client.take(Auth)), 8)
+        self.steps = 0
+        client = self.bench.connected("d", **_METHOD)
+        self.steps = 1
+        client.send(self._auth(0x19))
+        self.bench.advance(9.9)
+        self.assertFalse(client.closed)
+        self.bench.advance(0.2)
+        self.assertEqual((client.closed, client.goodbye), (True, 0x87))
+
+    def test_a_reauthentication_in_time_leaves_no_deadline(self) -> None:
+        """Who has answered is not cut later."""
+        self.steps = 0
+        client = self.bench.connected("c", **_METHOD, keep_alive=60)
+        self.steps = 1
+        for _ in range(20):  # each exchange has its own count
+            client.send(self._auth(0x19))
+            client.send(self._auth())
+        self.bench.advance(30)
+        self.assertFalse(client.closed)
+
     def test_reauthentication_as_someone_else(self) -> None:
         """Nobody becomes another by proving himself again."""
         self.steps = 0

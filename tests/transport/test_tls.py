@@ -158,6 +158,14 @@ class HandshakeTests(TlsCase):
         expected = ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())
         self.assertEqual(facts.peer_certificate, expected)
         self.assertEqual(facts.verified_chain, (expected, self.files.anchor))
+        self.assertNotIn("channel_binding", repr(facts))
+
+    def test_channel_binding(self) -> None:
+        """Each connection of TLS 1.3 has one of its own, and TLS 1.2 none that could be relied on."""
+        bindings = [tls_facts(self.pair().shake().transport).channel_binding for _ in range(2)]
+        self.assertEqual([len(each or b"") for each in bindings], [32, 32])
+        self.assertNotEqual(*bindings)
+        self.assertIsNone(tls_facts(self.pair(ssl.TLSVersion.TLSv1_2).shake().transport).channel_binding)
 
     def test_facts_without_a_certificate(self) -> None:
         """A client that shows none has none, be it asked or not."""
