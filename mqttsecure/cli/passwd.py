@@ -13,6 +13,7 @@ import click
 
 from mqttsecure.cli.output import EXIT_PROBLEMS, print_problems
 from mqttsecure.errors import ConfigError
+from mqttsecure.policy.builtin import scram_keys
 from mqttsecure.policy.builtin.password_hash import PasswordFile, check_user, hash_password
 
 __all__ = ["passwd"]
@@ -26,6 +27,7 @@ _GENERATED_BYTES: Final = 18
 @click.argument("user", required=False)
 @click.option("--groups", help="Put the user into these groups and no others: one or more, with commas; '' for none.")
 @click.option("--generate", is_flag=True, help="Make up a password and show it, this once.")
+@click.option("--scram", is_flag=True, help="Write SCRAM keys: the user can log in without sending the password.")
 @click.option("--delete", is_flag=True, help="Remove the user.")
 @click.option(
     "--batch",
@@ -39,6 +41,7 @@ def passwd(
     user: str | None,
     groups: str | None,
     generate: bool,
+    scram: bool,
     delete: bool,
     batch: Path | None,
 ) -> None:
@@ -53,33 +56,34 @@ def passwd(
       mqttsecure passwd certs/users bob
       mqttsecure passwd certs/users bob --groups sensors,lab
       mqttsecure passwd certs/users bob --generate
+      mqttsecure passwd certs/users bob --scram             for MQTT 5 clients that speak SCRAM-SHA-256
       mqttsecure passwd certs/users bob < password.txt
       mqttsecure passwd certs/users --batch users.txt    lines of USER:PASSWORD
       mqttsecure passwd certs/users bob --delete
 
     Exit codes: 0 done, 1 it could not be done, 2 the command line makes no sense.
     """
-    _check_usage(user, generate, delete, batch)
+    _check_usage(user, generate, delete, batch, scram)
     names = None if groups is None else tuple(group.strip() for group in groups.split(",") if group.strip())
     try:
         if batch is not None:
-            _set_many(file, batch, names)
+            _set_many(file, batch, names, scram)
         elif delete:
             _delete(file, user or "")
         else:
-            _set_one(file, user or "", names, generate)
+            _set_one(file, user or "", names, generate, scram)
     except (ConfigError, ValueError, OSError) as error:
         print_problems(_in_words(file, error))
         context.exit(EXIT_PROBLEMS)
 
 
-def _check_usage(user: str | None, generate: bool, delete: bool, batch: Path | None) -> None:
+def _check_usage(user: str | None, generate: bool, delete: bool, batch: Path | None, scram: bool) -> None:
     if batch is not None and (user is not None or generate or delete):
         raise click.UsageError("--batch names its own users; give it without USER, --generate and --delete")
     if batch is None and user is None:
         raise click.UsageError("name a USER, or many with --batch FILE")
-    if generate and delete:
-        raise click.UsageError("--delete needs no --generate")
+    if delete and (generate or scram):
+        raise click.UsageError("--delete needs no --generate and no --scram")
 
 
 def _in_words(file: Path, error: Exception) -> list[str]:
@@ -90,15 +94,22 @@ def _in_words(file: Path, error: Exception) -> list[str]:
     return [f"{file}: {error}"]
 
 
-def _set_one(file: Path, user: str, groups: tuple[str, ...] | None, generate: bool) -> None:
+def _set_one(file: Path, user: str, groups: tuple[str, ...] | None, generate: bool, scram: bool) -> None:
     check_user(user, groups or ())
     password = secrets.token_urlsafe(_GENERATED_BYTES) if generate else _ask(user)
-    PasswordFile(file).set_user(user, password.encode(), groups)
+    PasswordFile(file).set_user(user, password.encode(), groups, scram=scram or user in _with_keys(file))
     if generate:
         # The password alone on stdout, so that it can go straight into a file.
         click.echo(f"The new password of {user}, shown this once:", err=True)
         click.echo(password)
     click.echo(f"{file}: {user} is set", err=True)
+
+
+def _with_keys(file: Path) -> set[str]:
+    """The users who log in by SCRAM, and are to do so with their new password."""
+    if not file.exists():
+        return set()
+    return {name for name, user in PasswordFile(file).users().items() if scram_keys.is_scram(user.hash)}
 
 
 def _ask(user: str) -> str:
@@ -123,10 +134,14 @@ def _delete(file: Path, user: str) -> None:
     click.echo(f"{file}: {user} is removed", err=True)
 
 
-def _set_many(file: Path, batch: Path, groups: tuple[str, ...] | None) -> None:
+def _set_many(file: Path, batch: Path, groups: tuple[str, ...] | None, scram: bool) -> None:
     users = _read_batch(batch, groups)
     # Hashed before the file is locked: each takes tens of milliseconds, and others may want to write it.
-    hashed = {name: hash_password(password.encode()) for name, password in users.items()}
+    with_keys = set(users) if scram else _with_keys(file)
+    hashed = {
+        name: (scram_keys.hash_password if name in with_keys else hash_password)(password.encode())
+        for name, password in users.items()
+    }
     with PasswordFile(file).edit() as edit:
         for name, each in hashed.items():
             edit.set(name, each, groups)

@@ -10,4 +10,5 @@ connect      CONNECT, decoded and encoded
 bodies       all other packet types, decoded
 decoder      bytes to packets, one packet or a stream
 encoder      packets to bytes
+scram        the messages, keys and both ends of SCRAM-SHA-256
 """

@@ -121,3 +121,22 @@ class PasswdTests(unittest.SynchronousTestCase):
         """Command lines that make no sense."""
         for arguments in ([], ["bob", "--batch", "-"], ["bob", "--generate", "--delete"]):
             self.assertEqual(self.passwd(*arguments).exit_code, 2, arguments)
+
+    def test_scram(self) -> None:
+        """Keys by which the user logs in without sending the password; a new password keeps the way of logging in."""
+        self.assertEqual(self.passwd("bob", "--scram", stdin="first\n").exit_code, 0)
+        for password in ("second", "third"):
+            self.assertPassword("bob", password if password == "third" else "first")
+            self.passwd("bob", stdin="third\n")
+            self.assertTrue(read_users(self.file)["bob"].hash.startswith("$scram-sha-256$100000$"))
+        self.assertEqual(self.file.read_text().count("#scram-secret:"), 1)
+        batch = self.directory / "batch"
+        batch.write_text("bob:fourth\neve:pass\n")
+        self.passwd("--batch", batch)
+        self.assertPassword("bob", "fourth")
+        self.assertTrue(read_users(self.file)["bob"].hash.startswith("$scram-"))
+        self.assertTrue(read_users(self.file)["eve"].hash.startswith("$argon2id$"))
+        self.assertEqual(self.passwd("eve", "--scram", "--delete").exit_code, 2)
+        result = self.passwd("eve", "--scram", stdin="\u0007\n")
+        self.assertEqual(result.exit_code, 1)
+        self.assertIn("printable characters", result.output)

@@ -9,6 +9,7 @@ connection_limit = BuiltinFactory("connection-limit", "connection_limit:Connecti
 tls_requirements = BuiltinFactory("tls-requirements", "tls_requirements:TlsRequirementsFactory")
 client_id = BuiltinFactory("client-id", "client_id:ClientIdFactory")
 password_file = BuiltinFactory("password-file", "password_file:PasswordFilePolicyFactory")
+scram = BuiltinFactory("scram", "scram:ScramFactory")
 client_certificate = BuiltinFactory("client-certificate", "client_certificate:ClientCertificateFactory")
 jwt = BuiltinFactory("jwt", "jwt:JwtFactory")
 anonymous = BuiltinFactory("anonymous", "anonymous:AnonymousFactory")

@@ -7,6 +7,7 @@ token_bucket         rate limits: one bucket, a bounded table of them, the meter
 certificates         what a client certificate says of its owner
 revocation           certificate revocation lists
 password_hash        password hashes and the files that hold them
+scram_keys           SCRAM keys in password files, and those of users who do not exist
 token                a JSON Web Token: its parts, signature and claims
 token_keys           the keys that verify it, out of files and key sets
 token_source         keys of a file, or of a service that is asked
@@ -21,6 +22,7 @@ connection_limit     ACCEPT
 tls_requirements     HANDSHAKE
 client_id            CONNECT, AUTHENTICATE
 password_file        AUTHENTICATE
+scram                AUTHENTICATE
 client_certificate   AUTHENTICATE
 jwt                  AUTHENTICATE, PUBLISH, SUBSCRIBE, DELIVER; jwt_options has its options
 anonymous            AUTHENTICATE

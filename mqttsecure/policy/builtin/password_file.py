@@ -31,7 +31,7 @@ from mqttsecure.policy.builtin.password_hash import User, is_weak, read_users, v
 from mqttsecure.policy.builtin.rehash import Rehash
 from mqttsecure.wire.constants import ReasonCode
 
-__all__ = ["PasswordFileOptions", "PasswordFilePolicy", "PasswordFilePolicyFactory"]
+__all__ = ["PasswordFileOptions", "PasswordFilePolicy", "PasswordFilePolicyFactory", "password_path"]
 
 MAXIMUM_REMEMBERED: Final = 16_384
 """Good passwords remembered: as many as there are connections, so that a reconnect of all of them finds its own."""
@@ -248,7 +248,7 @@ class PasswordFilePolicyFactory:
     def build(self, options: PasswordFileOptions, environment: IPolicyEnvironment) -> PasswordFilePolicy:
         problems = Problems(environment)
         option = "file" if options.authority is None else "authority"
-        path = _path(options, environment, problems)
+        path = password_path(options.file, options.authority, environment, problems)
         users: dict[str, User] = {}
         if path is not None:
             try:
@@ -265,22 +265,25 @@ class PasswordFilePolicyFactory:
         return PasswordFilePolicy(users, authority, options.cache_seconds, environment, rehashed)
 
 
-def _path(options: PasswordFileOptions, environment: IPolicyEnvironment, problems: Problems) -> Path | None:
-    if (options.file is None) == (options.authority is None):
+def password_path(
+    file: str | None, authority: str | None, environment: IPolicyEnvironment, problems: Problems
+) -> Path | None:
+    """The password file that one of two options names; None where that is noted as a problem."""
+    if (file is None) == (authority is None):
         problems.add(None, 'give one of file = "users" and authority = "..."')
         return None
-    if options.file is not None:
+    if file is not None:
         try:
-            path: Path = environment.resolve(options.file)
+            path: Path = environment.resolve(file)
         except ConfigError as error:
             problems.add_error("file", error)
             return None
         return path
-    name = options.authority or ""
-    authority = problems.authority("authority", name)
-    if authority is None:
+    name = authority or ""
+    known = problems.authority("authority", name)
+    if known is None:
         return None
-    if authority.password_file is None:
+    if known.password_file is None:
         problems.add("authority", f"[[authority]] {name!r} has no password file; name it there")
-    found: Path | None = authority.password_file
+    found: Path | None = known.password_file
     return found

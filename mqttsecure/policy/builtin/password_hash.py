@@ -2,7 +2,8 @@
 """Password hashes, and the files that hold them.
 
 A line is ``user:hash`` or ``user:hash:group,group``; empty lines and lines that begin with ``#`` are kept and ignored.
-New hashes are argon2id; Mosquitto's ``$6$`` (salted SHA-512) and ``$7$`` (PBKDF2) are read.
+New hashes are argon2id, or where they are asked for SCRAM keys (:mod:`~mqttsecure.policy.builtin.scram_keys`);
+Mosquitto's ``$6$`` (salted SHA-512) and ``$7$`` (PBKDF2) are read.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from argon2.low_level import verify_secret
 
 from mqttsecure.errors import ConfigError
+from mqttsecure.policy.builtin import scram_keys
 from mqttsecure.policy.builtin.options import decode_text
 from mqttsecure.policy.secrets import read_secret
 
@@ -92,6 +94,8 @@ def verify(stored: str, password: bytes) -> bool:
             return verify_secret(stored.encode("ascii"), password, Type.ID)
         except Argon2Error:
             return False
+    if scram_keys.is_scram(stored):
+        return scram_keys.verify(stored, password)
     _, algorithm, *fields = stored.split("$")
     salt, expected = (base64.b64decode(field) for field in fields[-2:])
     if algorithm == "6":
@@ -111,6 +115,9 @@ def check_hash(stored: str) -> None:
         raise ValueError("the hash is too long")
     if stored.startswith("$argon2id$"):
         _check_argon2(stored)
+        return
+    if scram_keys.is_scram(stored):
+        scram_keys.parse_keys(stored)
         return
     fields = stored.split("$")
     if fields[0] or len(fields) != _FIELDS_OF_MOSQUITTO.get(fields[1] if len(fields) > 1 else ""):
@@ -154,7 +161,7 @@ def _check_argon2(stored: str) -> None:
 def is_weak(stored: str) -> bool:
     """Whether a hash is of a kind that can be guessed quickly, once stolen."""
     fields = stored.split("$")
-    return fields[1] == "6" or (fields[1] == "7" and int(fields[2]) < _WEAK_ITERATIONS)
+    return fields[1] == "6" or (fields[1] in ("7", scram_keys.NAME) and int(fields[2]) < _WEAK_ITERATIONS)
 
 
 def check_user(name: str, groups: Iterable[str] = ()) -> None:
@@ -237,15 +244,17 @@ class PasswordFile:
         """
         return read_users(self.path)
 
-    def set_user(self, name: str, password: bytes, groups: Iterable[str] | None = None) -> None:
+    def set_user(self, name: str, password: bytes, groups: Iterable[str] | None = None, *, scram: bool = False) -> None:
         """Add a user or change the password; ``groups`` None keeps those that are there.
+
+        With ``scram`` keys are written that let the user log in without sending the password.
 
         Raises:
             ConfigError: the file cannot be used.
             ValueError: the name, password or a group cannot be used.
             OSError: the file cannot be written.
         """
-        hashed = hash_password(password)
+        hashed = scram_keys.hash_password(password) if scram else hash_password(password)
         with self.edit() as edit:
             edit.set(name, hashed, groups)
 
@@ -350,6 +359,8 @@ class PasswordEdit:
         check_user(name, kept)
         check_hash(hashed)
         user = User(name, hashed, kept)
+        if scram_keys.is_scram(hashed):
+            self._keep_scram_secret()
         if old is None:
             self._position[name] = len(self._lines)
             self._lines.append(user.line())
@@ -357,6 +368,10 @@ class PasswordEdit:
             self._lines[self._position[name]] = user.line()
         self._users[name] = user
         self.changed = True
+
+    def _keep_scram_secret(self) -> None:
+        if scram_keys.find_secret("\n".join(line for line in self._lines if line is not None)) is None:
+            self._lines.append(scram_keys.new_secret_line())
 
     def delete(self, name: str) -> bool:
         """Remove a user; False if there was none."""

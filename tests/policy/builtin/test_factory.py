@@ -27,7 +27,7 @@ class BuiltinFactoryTests(SynchronousTestCase):
     def test_shows_all_policies(self) -> None:
         """The built-in policies are there under their names."""
         names = (
-            "ip-allowlist ban connection-limit tls-requirements client-id password-file client-certificate jwt "
+            "ip-allowlist ban connection-limit tls-requirements client-id password-file scram client-certificate jwt "
             "anonymous block-list topic-acl schedule payload rate-limit"
         )
         self.assertEqual([factory.name for factory in FACTORIES], names.split())
