@@ -51,7 +51,6 @@ def main() -> None:
                                                        come over from mosquitto
       mqttsecure handshake localhost:8883 --ca certs/ca.pem
                                                        a TLS handshake, live or captured, message by message
-
       mqttsecure status --config etc/broker.toml       how the running broker is
       mqttsecure reload --config etc/broker.toml       put a changed configuration in force, all of it or nothing
       mqttsecure clients list --config etc/broker.toml who is connected

@@ -81,5 +81,8 @@ class Limits:
     close_linger: float = 2.0
     """From a close to an abort, for a peer that does not take its last bytes."""
 
+    revocation_timeout: float = 2.0
+    """Within which all that lives is to be judged again after a reload or a ban; what takes longer is told, counted."""
+
     sys_interval: float = 10.0
     """Between two updates of ``$SYS``; 0 turns it off."""

@@ -130,9 +130,11 @@ class Commands:
             "retained_bytes": state.retained.octets,
             "queued_bytes": state.queued_octets,
             "last_rejudging_seconds": round(self._driver.last_rejudging, 6),
+            "slowest_rejudging_seconds": round(self._driver.slowest_rejudging, 6),
             "longest_rejudging_slice_seconds": round(self._driver.longest_slice, 6),
         }
         counters = {name: getattr(core.counters, name) for name in core.counters.__slots__}
+        counters["rejudgings_late"] = self._driver.late_rejudgings
         counters["policy_decisions"] = chain.decisions
         counters["policy_indeterminate"] = chain.indeterminate
         counters["policy_timeouts"] = chain.timeouts

@@ -51,6 +51,7 @@ _RANGES: Final[dict[str, tuple[float, float | None]]] = {
     # A time-out of nothing would refuse everybody, one of days would be none.
     "connect_timeout": (0.1, 600),
     "close_linger": (0, 60),
+    "revocation_timeout": (0.1, 60),
     "slow_reader_patience": (0.1, 3600),
     "sys_interval": (0, 86_400),
 }

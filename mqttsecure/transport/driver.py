@@ -31,6 +31,9 @@ _MANY: Final = 256
 _SLICE: Final = 0.01
 """Seconds for which judging again may hold up the reactor at a time: a message waits no longer than for a flush."""
 
+_LONG_SLICE: Final = 0.04
+"""The same when time is running out: who is still in without the right to be weighs more than a delay."""
+
 _GATHER: Final = 0.05
 """Seconds in which requests to judge connections again are gathered: an attack brings many bans."""
 
@@ -148,6 +151,8 @@ class CoreDriver:
         self._rejudged: list[tuple[float, Deferred[float]]] = []
         self._requested: set[int] | None = set()
         self._requested_call: IDelayedCall | None = None
+        self.slowest_rejudging = 0.0
+        self.late_rejudgings = 0
         self.last_rejudging = 0.0
         self.longest_slice = 0.0
 
@@ -194,6 +199,7 @@ class CoreDriver:
         """
         if self.is_changing:
             raise RuntimeError("the last change of policy is still under way")
+        started = self.clock.seconds()
         handover = self.chain = Handover(self.chain, chain)
         done: Deferred[float] = Deferred()
 
@@ -204,7 +210,7 @@ class CoreDriver:
             self.core.change_limits(limits)
             self.core.state.acknowledge_denied = frozenset(acknowledge_denied)
             self.core.state.reason_strings = frozenset(reason_strings)
-            self.rejudge().chainDeferred(done)
+            self.rejudge(since=started).chainDeferred(done)
 
         self._tell_of_connections(handover, iter(list(self.adapters)), told)
         return done
@@ -238,23 +244,30 @@ class CoreDriver:
         else:
             self.rejudge([each for each in self.core.state.connections if each.facts.connection_id in requested])
 
-    def rejudge(self, connections: Iterable[Connection] | None = None) -> Deferred[float]:
+    def rejudge(
+        self, connections: Iterable[Connection] | None = None, *, since: float | None = None
+    ) -> Deferred[float]:
         """Have these judged again, or everything, in slices between which the reactor does other things.
+
+        Args:
+            connections: those, or None for everything.
+            since: when that became due, if it was before now.
 
         Returns:
             A Deferred of the seconds that it took, once all has been asked about.
         """
         self.core.rejudge(connections)
         done: Deferred[float] = Deferred()
-        self._rejudged.append((self.clock.seconds(), done))
+        self._rejudged.append((self.clock.seconds() if since is None else since, done))
         if len(self._rejudged) == 1:
             self._rejudge_slice()
         return done
 
     def _rejudge_slice(self) -> None:
         started = self.clock.seconds()
-        more = True
-        while more and self.clock.seconds() - started < _SLICE:
+        is_urgent = started - self._rejudged[0][0] > self.limits.revocation_timeout / 4
+        longest, more = _LONG_SLICE if is_urgent else _SLICE, True
+        while more and self.clock.seconds() - started < longest:
             try:
                 more = self.core.rejudge_step(self.clock.seconds())
             except Exception:  # one that cannot be judged does not keep the others from it
@@ -267,7 +280,19 @@ class CoreDriver:
         finished, self._rejudged = self._rejudged, []
         for since, done in finished:
             self.last_rejudging = self.clock.seconds() - since
+            self._note_rejudging(self.last_rejudging)
             done.callback(self.last_rejudging)
+
+    def _note_rejudging(self, seconds: float) -> None:
+        self.slowest_rejudging = max(self.slowest_rejudging, seconds)
+        if seconds > self.limits.revocation_timeout:
+            self.late_rejudgings += 1
+            _log.warn(
+                "judging again took {seconds:.3f} s, longer than `revocation_timeout` of {bound:g} s; the machine is "
+                "busy, or has too many clients",
+                seconds=seconds,
+                bound=self.limits.revocation_timeout,
+            )
 
     def next_connection_id(self) -> int:
         """A number for a new connection, never used before."""

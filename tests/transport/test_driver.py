@@ -334,6 +334,33 @@ class ChangeOfPolicyTests(DriverCase):
         self.assertAlmostEqual(self.driver.longest_slice, 0.012)
         self.assert_internal_errors(1)
 
+    def test_late(self) -> None:
+        """When time is running out the slices are longer; what took longer than it may is told and counted."""
+        slices: list[int] = [0]
+
+        def step(now: float) -> bool:
+            self.clock.rightNow += 0.006
+            slices[-1] += 1
+            return sum(slices) < 60
+
+        def between() -> None:
+            slices.append(0)
+            self.clock.rightNow += 0.1  # the reactor is busy otherwise
+
+        self.patch(self.driver.core, "rejudge_step", step)
+        self.patch(self.driver, "schedule_flush", between)
+        done = self.driver.rejudge()
+        self.clock.advance(0)
+        self.assertEqual((slices[0], max(slices)), (2, 7))
+        self.assertLess(self.successResultOf(done), 2.0)
+        self.assertEqual(self.driver.late_rejudgings, 0)
+        self.driver.limits = Limits(revocation_timeout=0.1)
+        slices[:] = [0]
+        late = self.driver.rejudge(since=self.clock.seconds() - 1)
+        self.clock.advance(0)
+        self.assertGreater(self.successResultOf(late), 1.0)
+        self.assertEqual((self.driver.late_rejudgings, self.driver.slowest_rejudging), (1, self.driver.last_rejudging))
+
 
 class StopTests(DriverCase):
     """The end of the broker."""
