@@ -9,7 +9,7 @@ Times are monotonic seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mqttsecure.core.acknowledging import Acknowledging
 from mqttsecure.core.connecting import Connecting
@@ -21,10 +21,12 @@ from mqttsecure.core.inbound import Inbound
 from mqttsecure.core.limits import Limits
 from mqttsecure.core.model import Message
 from mqttsecure.core.publishing import Publishing
+from mqttsecure.core.records import Batch, StoredEntry, StoredRetained, StoredSession
 from mqttsecure.core.rejudging import Rejudging
+from mqttsecure.core.restoring import Restoring
 from mqttsecure.core.routing import Routing
 from mqttsecure.core.sessions import Sessions
-from mqttsecure.core.state import BrokerState, Counters
+from mqttsecure.core.state import BrokerState, Counters, Load
 from mqttsecure.core.subscribing import Subscribing
 from mqttsecure.core.throttling import Throttling
 from mqttsecure.core.will import Wills
@@ -71,6 +73,8 @@ class BrokerCore:
         acknowledging = Acknowledging(state, self._deliveries)
         self._rejudging = Rejudging(state)
         state.detach = self._sessions.detach
+        state.restoring = Restoring(state)
+        state.journal.page_out = self._sessions.page_out
         self._connecting.on_credential_expired = self._rejudging.judge
         self.handle_connect = self._connecting.handle_connect
         self.handle_auth = self._connecting.handle_auth
@@ -164,6 +168,50 @@ class BrokerCore:
         if not retain or self._publishing.retain(message):
             self._publishing.distribute(message, None, now)
             self._settle(now)
+
+    # -- what is kept on disk ------------------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Have a store from now on: acknowledgements wait until it has what they promise."""
+        self.state.journal.is_on = True
+
+    def restore_session(self, stored: StoredSession, now: float) -> None:
+        """Have a session that was on disk. Comes after :meth:`keep` and before the first connection."""
+        self._sessions.restore(stored, now)
+
+    def restore_retained(self, stored: StoredRetained, now: float) -> None:
+        """Have a retained message that was on disk."""
+        message = self.state.restoring.retained(stored)
+        self._publishing.restore_retained(message)
+
+    def take_batch(self, now: float, wall: float) -> Batch:
+        """All that has changed on disk; ``wall`` is the time of day at ``now``, in seconds since 1970."""
+        self.state.wall_offset = wall - now
+        return self.state.journal.take(now, wall)
+
+    def committed(self, number: int, now: float) -> None:
+        """The batch of ``number`` is on disk."""
+        self.state.committed(number, now)
+        self._settle(now)
+
+    def take_loads(self) -> list[Load]:
+        """What is to be read from the store, once all batches were given to it; answered by :meth:`loaded`."""
+        loads, self.state.loads = self.state.loads, []
+        return loads
+
+    def loaded(self, load: Load, entries: Sequence[StoredEntry], incoming: Sequence[int], now: float) -> None:
+        """What a load has brought."""
+        load.then(entries, incoming, now)
+        self._settle(now)
+
+    def storage_fails(self, why: str | None, now: float) -> None:
+        """The store cannot write at the moment; with None it can again.
+
+        What needs the disk is refused meanwhile (0x97) where the protocol has a word for it; others are read no more.
+        """
+        self.state.storage_problem = why
+        self.state.tree.stamp += 1  # the short ways do not look
+        self._settle(now)
 
     def shut_down(self, now: float) -> None:
         """Say 0x8B to everyone and close; sessions are kept and wills are not sent, since the broker is what leaves."""

@@ -309,9 +309,23 @@ class Connecting:
             reason_code, text = refusal
             self._refuse(connection, reason_code, text, now)
             return
-        session, present = self._sessions.claim(connection, principal, clean_start=packet.clean_start, now=now)
-        session.expiry = self._session_expiry(connection, principal)
-        connection.session = session
+        expiry = self._session_expiry(connection, principal)
+        if expiry and self._state.storage_problem is not None:
+            self._refuse(connection, ReasonCode.QUOTA_EXCEEDED, "its session could not be kept on disk", now)
+            return
+        changes = self._state.journal.changes
+        session, present = self._sessions.claim(
+            connection, principal, clean_start=packet.clean_start, expiry=expiry, now=now
+        )
+        self._sessions.make_ready(
+            connection, session, changes, lambda now: self._opened(connection, session, packet, present, now), now
+        )
+
+    def _opened(self, connection: Connection, session: Session, packet: Connect, present: bool, now: float) -> None:
+        """What CONNACK promises is on disk: say so."""
+        if session.claimant is not connection:
+            return
+        self._sessions.tie(session, connection)
         connection.state = State.CONNECTED
         connection.maximum_packet_size = self._state.limits.maximum_packet_size
         self._set_flow_control(connection, packet)

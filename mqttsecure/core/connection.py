@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mqttsecure.core.decisions import CapKeepAlive, CapSessionExpiry, ConnectionFacts, Pending
@@ -66,7 +67,9 @@ class Connection:
     core's. ``keep_alive`` is the time in seconds without a packet after which the peer counts as gone, 0 before
     CONNECT. ``deadline`` is that of CONNECT, later of the Keep Alive. ``replays`` are subscriptions whose retained
     messages are still to be sent, each with the Topic Names left, None before they were looked up. ``send_quota`` is
-    how many more QoS 1 and 2 messages may be on their way to the client.
+    how many more QoS 1 and 2 messages may be on their way to the client. ``gated`` holds, in order, packets that wait
+    for a batch of the journal to be on disk: its number, the packet, and what to do once it was sent; None for none.
+    ``outbox_bytes`` counts those ``gated_octets`` too.
     """
 
     __slots__ = (
@@ -90,6 +93,8 @@ class Connection:
         "facts",
         "five",
         "full_since",
+        "gated",
+        "gated_octets",
         "keep_alive",
         "last_packet",
         "maximum_packet_size",
@@ -133,6 +138,8 @@ class Connection:
         # Outgoing.
         self.outbox: list[bytes] = []
         self.outbox_bytes = 0
+        self.gated: deque[tuple[int, bytes, Callable[[float], None] | None]] | None = None
+        self.gated_octets = 0
         self.touched = False
         self.writable = True
         self.full_since = 0.0

@@ -120,7 +120,7 @@ class Deliveries:
             and session.unsent is None
             and connection.outbox_bytes <= self._state.outbox_limit
         ):
-            delivery = (message, target.qos, target.retain, target.identifiers, None)
+            delivery = (message, target.qos, target.retain, target.identifiers, None, 0)
             self.transmit_new(session, connection, delivery, now)
         else:
             self.deliver(target, message, now)
@@ -167,14 +167,22 @@ class Deliveries:
             self._state.counters.deliveries_denied += 1
         return False
 
-    def decided(self, target: Target, message: Message, verdict: Verdict, now: float) -> None:
-        """Go on with a message whose verdict is there."""
+    def decided(self, target: Target, message: Message, verdict: Verdict, now: float, number: int = 0) -> None:
+        """Go on with a message whose verdict is there; ``number`` is that of an entry which is kept on disk already."""
+        session = target.session
+        delivery = _delivery(target, message, verdict, number)
         if verdict.effect is not Effect.PERMIT or (
             verdict.meters and not within_meters(verdict.meters, len(message.payload), now)
         ):
-            self.denied(target.session, message, target.group, target.passed_over, verdict, now)
+            self.forget(session, delivery)
+            self.denied(session, message, target.group, target.passed_over, verdict, now)
             return
-        self._send_or_queue(target.session, _delivery(target, message, verdict), now)
+        self._send_or_queue(session, delivery, now)
+
+    def forget(self, session: Session, delivery: Delivery) -> None:
+        """A delivery is over: nothing of it need be kept on disk."""
+        if delivery[5] and session.record is not None:
+            self._state.journal.settle(session, session.record, delivery)
 
     def denied(
         self,
@@ -220,6 +228,7 @@ class Deliveries:
     def _send_or_queue(self, session: Session, delivery: Delivery, now: float) -> None:
         connection = session.connection
         if delivery[1] == 0:
+            self.forget(session, delivery)  # a policy has capped it
             if connection is None:
                 return  # QoS 0 is not kept for clients that are away
             if connection.outbox_bytes > self._state.outbox_limit:
@@ -242,11 +251,20 @@ class Deliveries:
     def transmit_new(self, session: Session, connection: Connection, delivery: Delivery, now: float) -> None:
         """Send a QoS 1 or 2 message for the first time."""
         packet_id = session.take_packet_id()
+        record = session.record
+        if record is not None:
+            journal = self._state.journal
+            if not delivery[5]:
+                delivery = journal.enter(session, record, delivery)
+            if delivery[5] > record.loaded_to:
+                record.loaded_to = delivery[5]
+            journal.sent(session, record, delivery[5], packet_id)
         session.inflight[packet_id] = delivery
         connection.send_quota -= 1
         if not self.transmit(connection, delivery, packet_id, False, now):
             del session.inflight[packet_id]
             connection.send_quota += 1
+            self.forget(session, delivery)
 
     def _too_large(self, connection: Connection, message: Message) -> bool:
         """v5.0 [MQTT-3.1.2-24], [MQTT-3.1.2-25]: not sent, and treated as if it had been completed."""
@@ -257,7 +275,7 @@ class Deliveries:
         self, connection: Connection, delivery: Delivery, packet_id: int, dup: bool, now: float
     ) -> bool:
         """Put one PUBLISH into the outbox; False where it has expired or is larger than the peer takes."""
-        message, qos, retain, identifiers, _ = delivery
+        message, qos, retain, identifiers, _, number = delivery
         state = self._state
         if message.expires_at is not None and now >= message.expires_at and not dup:
             # v5.0 [MQTT-3.3.2-5]. One whose delivery has begun goes on: [MQTT-4.4.0-1], and a QoS 2 receiver that got
@@ -287,6 +305,12 @@ class Deliveries:
         if qos:
             head += packet_id.to_bytes(2, "big")
         outbox = connection.outbox
+        if number and (qos == 2 or connection.gated is not None):
+            # Its receiver keeps the Packet Identifier: after a crash we must not have given it to another message.
+            # One of QoS 1 keeps its place behind those, whatever the standard leaves open between levels.
+            state.counters.messages_sent += 1
+            state.gate(connection, head + tail, qos == 2)
+            return True
         if size < _SMALL:
             outbox.append(head + tail)
         else:
@@ -314,9 +338,9 @@ def _alias(connection: Connection, topic: str) -> tuple[int, bool]:
     return 0, False
 
 
-def _delivery(target: Target, message: Message, verdict: Verdict) -> Delivery:
+def _delivery(target: Target, message: Message, verdict: Verdict, number: int = 0) -> Delivery:
     qos = capped(target.qos, verdict) if verdict.obligations else target.qos
-    return (message, qos, target.retain, target.identifiers, target.group)
+    return (message, qos, target.retain, target.identifiers, target.group, number)
 
 
 def _identifiers(subscription: Subscription) -> tuple[int, ...]:

@@ -292,7 +292,12 @@ class Inbound:
         """Handle one QoS 1 PUBLISH of a settled route; False where it must go the long way."""
         state = self._state
         payload_start = topic_end + 2
-        if route.stamp != state.tree.stamp or now >= route.valid_until or payload_start > end:
+        if (
+            route.stamp != state.tree.stamp
+            or now >= route.valid_until
+            or payload_start > end
+            or state.storage_problem is not None
+        ):
             return False
         packet_id = data[topic_end:payload_start]
         if packet_id == b"\0\0":
@@ -312,11 +317,16 @@ class Inbound:
         message = Message(
             route.topic, payload, 1, False, publishing.envelope(connection), None, None, data[topic_start:topic_end]
         )
+        changes = state.journal.changes
         self._routing.follow(route, message, connection.five, now)
         answer = _PUBACK_OK + packet_id
         if connection.five and not route.matched:
             answer = _PUBACK_NO_SUBSCRIBERS + packet_id + b"\x10"
-        state.send(connection, answer, now)
+        touched = changes != state.journal.changes
+        if touched or connection.gated is not None:
+            state.gate(connection, answer, touched)
+        else:
+            state.send(connection, answer, now)
         return True
 
     def _acknowledged(self, connection: Connection, packet_id: int, now: float) -> None:
@@ -325,8 +335,10 @@ class Inbound:
         if session is None:
             return
         delivery = session.inflight.get(packet_id)
-        if delivery is not None and delivery[1] == 1:
+        if delivery is not None and not isinstance(delivery, int) and delivery[1] == 1:
             del session.inflight[packet_id]
+            if session.record is not None:
+                self._state.journal.settle(session, session.record, delivery)
             if connection.send_quota < connection.send_quota_maximum:
                 connection.send_quota += 1
             if session.queue is not None or session.unsent is not None or connection.replays:

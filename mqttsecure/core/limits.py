@@ -51,6 +51,9 @@ class Limits:
     maximum_queued_bytes_total: int = 256 * 1024 * 1024
     """The same of all sessions together: a quarter of a small machine's memory."""
 
+    maximum_stored_bytes: int = 1024 * 1024 * 1024
+    """Messages that wait on disk alone, of all sessions together: an hour of 300 kB/s for clients that are away."""
+
     outbox_bytes: int = 1024 * 1024
     """Bytes written for one connection and not yet taken by the network, transport and TLS buffers included."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from mqttsecure.core.decisions import Writer
+from mqttsecure.core.decisions import ConnectionFacts, Principal, Writer
 from mqttsecure.wire.encoder import encode_properties, encode_remaining_length, encode_string
 from mqttsecure.wire.packets import Properties
 
-__all__ = ["MESSAGE_OVERHEAD", "Envelope", "Message", "forwarded_properties"]
+__all__ = ["MESSAGE_OVERHEAD", "Envelope", "Message", "forwarded_properties", "writer_of"]
 
 MESSAGE_OVERHEAD: Final = 200
 """Bytes that a queued message costs beyond topic and payload: its object, envelope share and queue slot, measured."""
@@ -38,10 +38,10 @@ class Envelope:
 
     ``namespace`` is part of every topic, session and retained key (empty: the only one). ``origin`` names the node
     that took the message in, ``hops`` counts the nodes it passed. ``policy_version`` is the one under which the
-    chain let it in. ``trace`` is room for trace context.
+    chain let it in. ``trace`` is room for trace context. ``stored_id`` is the writer's number on disk, 0 for none.
     """
 
-    __slots__ = ("hops", "namespace", "origin", "policy_version", "trace", "writer")
+    __slots__ = ("hops", "namespace", "origin", "policy_version", "stored_id", "trace", "writer")
 
     def __init__(self, writer: Writer, policy_version: int, namespace: str = "", origin: str = "") -> None:
         self.writer = writer
@@ -50,6 +50,12 @@ class Envelope:
         self.origin = origin
         self.hops = 0
         self.trace: bytes | None = None
+        self.stored_id = 0
+
+
+def writer_of(facts: ConnectionFacts, principal: Principal) -> Writer:
+    """The client of ``facts`` as a writer of messages."""
+    return Writer(principal, facts.client_id, facts.groups, dict(facts.attributes), facts.listener)
 
 
 class Message:
@@ -58,6 +64,8 @@ class Message:
     ``expires_at`` is monotonic seconds. ``properties`` are those that are forwarded, None for none.
     ``checked_version`` is the policy version under which the writer's right to write it was last confirmed.
     ``topic_bytes`` is the Topic Name as it is on the wire, with its length; made when it is first needed.
+    ``stored_id`` is its body's number on disk, 0 for none; ``references`` says how much of what refers to that there is
+    in memory, and goes with this object.
     """
 
     __slots__ = (
@@ -69,7 +77,9 @@ class Message:
         "payload",
         "properties",
         "qos",
+        "references",
         "retain",
+        "stored_id",
         "topic",
         "topic_bytes",
     )
@@ -94,6 +104,8 @@ class Message:
         self.checked_version = envelope.policy_version
         self.properties = properties
         self.expires_at = expires_at
+        self.stored_id = 0
+        self.references = 0
         self._forms: dict[int, tuple[bytes, bytes]] | None = None
         self._property_bytes: bytes | None = None
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import (
+    BROKER_PRINCIPAL,
     Decision,
     Disconnect,
     Effect,
@@ -18,11 +19,10 @@ from mqttsecure.core.decisions import (
     Request,
     Stage,
     Verdict,
-    Writer,
 )
 from mqttsecure.core.delivery import Deliveries, Target
 from mqttsecure.core.events import Denied
-from mqttsecure.core.model import Envelope, Message, forwarded_properties
+from mqttsecure.core.model import Envelope, Message, forwarded_properties, writer_of
 from mqttsecure.core.reasons import refusal_code
 from mqttsecure.core.routing import Route, Routing
 from mqttsecure.core.session import Session
@@ -85,7 +85,9 @@ class Publishing:
             return True
         if packet.packet_id in incoming:
             self._set_alias(connection, packet, packet.topic)  # it was accepted, maybe on another connection
-            self._state.send_packet(connection, Pubrec(packet.packet_id), now)  # v5.0 [MQTT-4.3.3-10]
+            # v5.0 [MQTT-4.3.3-10]. It may not be on disk yet.
+            touched = not self._state.journal.is_empty()
+            self._state.acknowledge(connection, Pubrec(packet.packet_id), touched, now)
             return False
         if len(incoming) >= self._state.limits.receive_maximum:
             raise ReceiveMaximumExceeded("more QoS 2 messages are open than the Receive Maximum allows")
@@ -206,12 +208,12 @@ class Publishing:
         elif connection.five:
             properties = connection.refusal_properties(decision_id)
             if packet.qos == 1:
-                state.send_packet(connection, Puback(packet.packet_id, code, properties), now)
+                state.acknowledge(connection, Puback(packet.packet_id, code, properties), False, now)
             elif packet.qos == 2:
-                state.send_packet(connection, Pubrec(packet.packet_id, code, properties), now)
+                state.acknowledge(connection, Pubrec(packet.packet_id, code, properties), False, now)
         elif connection.facts.listener in state.acknowledge_denied:
             # 3.x has no way to say no: v3.1.1 [MQTT-3.3.5-2] leaves a positive acknowledgement or a close.
-            self._acknowledge(connection, packet, True, now)
+            self._acknowledge(connection, packet, True, False, now)
         else:
             state.close(connection, code, "published what it may not", now)
 
@@ -227,6 +229,10 @@ class Publishing:
     def _accept(self, connection: Connection, packet: Publish, route: Route | None, now: float) -> None:
         state = self._state
         message = self.message_of(packet, self.envelope(connection), now)
+        if state.storage_problem is not None and connection.five and packet.qos and self._is_for_disk(message):
+            self.refuse(connection, packet, ReasonCode.QUOTA_EXCEEDED, (), now)
+            return
+        changes = state.journal.changes
         if packet.retain and not self.retain(message):
             self.refuse(connection, packet, ReasonCode.QUOTA_EXCEEDED, (), now)
             return
@@ -236,21 +242,32 @@ class Publishing:
             if connection.session.incoming is None:
                 connection.session.incoming = set()
             connection.session.incoming.add(packet.packet_id)
-        self._take_on(connection, packet, message, route, now)
+            if connection.session.record is not None:
+                state.journal.incoming(connection.session, connection.session.record, packet.packet_id, True)
+        self._take_on(connection, packet, message, route, changes, now)
 
     def _take_on(
-        self, connection: Connection, packet: Publish, message: Message, route: Route | None, now: float
+        self,
+        connection: Connection,
+        packet: Publish,
+        message: Message,
+        route: Route | None,
+        changes: int,
+        now: float,
     ) -> None:
         """Deliver a message that was accepted, and acknowledge it.
 
         PUBREC goes first: who subscribes to what it publishes then sees its own exchange in order. The message is
         delivered with the PUBLISH and not again until PUBREL lets its identifier go (v5.0 figure 4.3, method B).
+        ``changes`` is what the journal counted before the message was accepted.
         """
+        journal = self._state.journal
         if route is None or route.verdict.residual is not None:
             targets, groups = self._receivers(message, connection.session)
             matched = bool(targets or groups)
             if packet.qos == 2:
-                self._acknowledge(connection, packet, matched, now)
+                touched = journal.changes != changes or (journal.is_on and _any_durable(targets, groups))
+                self._acknowledge(connection, packet, matched, touched, now)
             self._deliver_all(targets, groups, message, now)
             if not matched and not packet.retain:
                 self._state.unheard.note(connection.facts, message.topic, now)
@@ -259,17 +276,24 @@ class Publishing:
                 self._routing.resolve(connection, route, now)
             matched = route.matched
             if packet.qos == 2:
-                self._acknowledge(connection, packet, matched, now)
+                touched = journal.changes != changes or (
+                    journal.is_on and _any_durable([*route.acknowledged, *route.rest], route.groups)
+                )
+                self._acknowledge(connection, packet, matched, touched, now)
             self._routing.follow(route, message, connection.five, now)
         if packet.qos == 1:
-            self._acknowledge(connection, packet, matched, now)
+            self._acknowledge(connection, packet, matched, journal.changes != changes, now)
 
-    def _acknowledge(self, connection: Connection, packet: Publish, matched: bool, now: float) -> None:
+    def _acknowledge(self, connection: Connection, packet: Publish, matched: bool, touched: bool, now: float) -> None:
         if packet.qos == 0 or not connection.is_open:
             return
         code = 0 if matched or not connection.five else int(ReasonCode.NO_MATCHING_SUBSCRIBERS)
         answer = Puback(packet.packet_id, code) if packet.qos == 1 else Pubrec(packet.packet_id, code)
-        self._state.send_packet(connection, answer, now)
+        self._state.acknowledge(connection, answer, touched, now)
+
+    def _is_for_disk(self, message: Message) -> bool:
+        """Whether ``message`` would have to be kept on disk."""
+        return self._state.journal.is_on and (message.retain or _any_durable(*self._receivers(message, None)))
 
     def message_of(self, packet: Publish | Will, envelope: Envelope, now: float) -> Message:
         """The application message in a PUBLISH or a Will."""
@@ -290,7 +314,7 @@ class Publishing:
             principal = facts.principal
             if principal is None:
                 raise RuntimeError("a connection without a principal publishes nothing")
-            writer = Writer(principal, facts.client_id, facts.groups, dict(facts.attributes), facts.listener)
+            writer = writer_of(facts, principal)
             envelope = connection.envelope = Envelope(writer, self._state.policy_version, facts.namespace)
         return envelope
 
@@ -299,19 +323,30 @@ class Publishing:
     def retain(self, message: Message) -> bool:
         """Keep a message with RETAIN, or forget the topic's where it is empty; False where the budget is spent."""
         retained = self._state.retained
+        place = (message.envelope.namespace, message.topic)
+        replaced = retained.get(message.topic, message.envelope.namespace)
         if not message.payload:
             retained.remove(message.topic, message.envelope.namespace)  # v5.0 [MQTT-3.3.1-6], [MQTT-3.3.1-7]
         elif not retained.has_room_for(message):
             return False
         else:
             retained.put(message)
-        place = (message.envelope.namespace, message.topic)
+        if message.envelope.writer.principal is not BROKER_PRINCIPAL and (message.payload or replaced is not None):
+            self._state.journal.retain(place, message if message.payload else None, replaced)
+        self._watch_expiry(message, place)
+        return True
+
+    def restore_retained(self, message: Message) -> None:
+        """Keep a retained message that was on disk."""
+        self._state.retained.put(message)
+        self._watch_expiry(message, (message.envelope.namespace, message.topic))
+
+    def _watch_expiry(self, message: Message, place: tuple[str, str]) -> None:
         old = self._expiries.pop(place, None)
         if old is not None:
             old.cancel()
         if message.payload and message.expires_at is not None:
             self._expiries[place] = self._state.deadlines.at(message.expires_at, lambda now: self._expire(message))
-        return True
 
     def _expire(self, message: Message) -> None:
         """The time of a retained message is over: it makes room."""
@@ -319,6 +354,7 @@ class Publishing:
         self._expiries.pop((namespace, message.topic), None)
         if self._state.retained.get(message.topic, namespace) is message:
             self._state.retained.remove(message.topic, namespace)
+            self._state.journal.retain((namespace, message.topic), None, message)
             self._state.counters.messages_expired += 1
 
     def distribute(self, message: Message, writer: Session | None, now: float) -> bool:
@@ -336,3 +372,10 @@ class Publishing:
             self._deliveries.deliver(target, message, now)
         for group in groups:
             self._deliveries.deliver_shared(group, message, now)
+
+
+def _any_durable(targets: list[Target], groups: list[SharedGroup]) -> bool:
+    """Whether any of these receivers may have to be kept something on disk."""
+    return any(target.qos and target.session.record is not None for target in targets) or any(
+        member.session.record is not None for group in groups for member in group.members
+    )

@@ -3,21 +3,36 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import Effect, Pending, Verdict
+from mqttsecure.core.journal import Record
 from mqttsecure.core.judging import Judging, capped
+from mqttsecure.core.records import StoredEntry
 from mqttsecure.core.session import Delivery, Session
-from mqttsecure.core.state import BrokerState
+from mqttsecure.core.state import BrokerState, Load
 from mqttsecure.core.waiting import Waiting
 from mqttsecure.wire.constants import ReasonCode
+from mqttsecure.wire.packets import Pubrel
 
 if TYPE_CHECKING:
     from mqttsecure.core.delivery import Deliveries
 
 __all__ = ["Queues"]
+
+_IN_MEMORY: Final = 1000
+"""Messages queued in memory for one client that is connected; more stay on disk until it has taken these."""
+
+_IN_MEMORY_OCTETS: Final = 1024 * 1024
+"""The same in bytes: as much as its outbox."""
+
+_ITS_QUEUE: Final = "its queue is full"
+_ALL_IN_MEMORY: Final = "the queues of all sessions together are full"
+_ALL_ON_DISK: Final = "the queues of all sessions on disk are full"
 
 
 class Queues:
@@ -31,24 +46,71 @@ class Queues:
 
     def add(self, session: Session, delivery: Delivery, now: float) -> None:
         """Queue one message; a client that is there and has too many waiting reads too slowly, and is cut."""
-        state = self._state
-        limits = state.limits
-        message = delivery[0]
-        size = message.size
         if session.ended:
             return  # while it was looked up
-        if (
-            session.queue is not None and len(session.queue) >= limits.maximum_queued_messages
-        ) or session.queue_octets + session.waiting_octets + size > limits.maximum_queued_bytes:
-            state.drop(session.client_id, message, "its queue is full")
-            if session.connection is not None:
+        state = self._state
+        message = delivery[0]
+        size = message.size
+        record = session.record
+        goes_out = record is not None and self._goes_out(session, record)
+        full = self._is_full(session, size, goes_out)
+        if full:
+            self._deliveries.forget(session, delivery)
+            state.drop(session.client_id, message, full)
+            if session.connection is not None and full == _ITS_QUEUE:
+                # The others are no fault of this client alone: it stays connected.
                 state.cut(session.connection, ReasonCode.QUOTA_EXCEEDED, "reads too slowly", now)
-        elif state.queued_octets + size > limits.maximum_queued_bytes_total:
-            # No fault of this client alone: it stays connected.
-            state.drop(session.client_id, message, "the queues of all sessions together are full")
-        else:
+            return
+        self.put(session, delivery)
+
+    def put(self, session: Session, delivery: Delivery) -> None:
+        """Queue one message for which there is room, in memory or on disk alone."""
+        state = self._state
+        record = session.record
+        size = delivery[0].size
+        if record is None:
             session.enqueue(delivery)
             state.queued_octets += size
+            return
+        goes_out = self._goes_out(session, record)
+        if not delivery[5]:
+            delivery = state.journal.enter(session, record, delivery)
+        if goes_out:
+            record.behind += 1
+            record.behind_octets += size
+            state.stored_octets += size
+            state.journal.put_out(record, delivery)
+            if session.queue is None and session.connection is not None:
+                session.queue = deque()
+            return
+        record.loaded_to = max(record.loaded_to, delivery[5])
+        session.enqueue(delivery)
+        state.queued_octets += size
+
+    @staticmethod
+    def _goes_out(session: Session, record: Record) -> bool:
+        """Whether what is queued next is kept on disk alone: behind what is, and for a client that reads slowly."""
+        return (
+            record.is_out
+            or record.behind > 0
+            or (session.queue is not None and len(session.queue) >= _IN_MEMORY)
+            or session.queue_octets > _IN_MEMORY_OCTETS
+        )
+
+    def _is_full(self, session: Session, size: int, goes_out: bool) -> str:
+        """Why nothing of ``size`` can be queued, "" where it can."""
+        state = self._state
+        limits = state.limits
+        count = 0 if session.queue is None else len(session.queue)
+        octets = session.queue_octets + session.waiting_octets + size
+        if session.record is not None:
+            count += session.record.behind
+            octets += session.record.behind_octets
+        if count >= limits.maximum_queued_messages or octets > limits.maximum_queued_bytes:
+            return _ITS_QUEUE
+        if goes_out:
+            return _ALL_ON_DISK if state.stored_octets + size > limits.maximum_stored_bytes else ""
+        return _ALL_IN_MEMORY if state.queued_octets + size > limits.maximum_queued_bytes_total else ""
 
     def drain(self, session: Session, now: float) -> None:
         """Send what the client takes now: unacknowledged messages again, then the queue, then retained messages."""
@@ -59,9 +121,12 @@ class Queues:
             return
         limit = self._state.outbox_limit
         while session.queue is not None and connection.send_quota > 0 and connection.outbox_bytes <= limit:
+            if not session.queue:
+                self.load_more(session)
+                return
             if not self._send_head(session, connection, now):
                 return
-        if connection.replays:
+        if connection.replays and session.queue is None:
             self._deliveries.replaying.go_on(connection, now)
 
     def settled(self, session: Session, connection: Connection, now: float) -> None:
@@ -78,7 +143,7 @@ class Queues:
         delivery = session.dequeue()
         if delivery is None:
             return False
-        message, qos, retain, _, _ = delivery
+        message, qos, retain, _, _, _ = delivery
         verdict = self._judging.decide(session, message, qos, retain, now)
         if isinstance(verdict, Pending):
             session.head = delivery
@@ -90,17 +155,19 @@ class Queues:
     def _head_decided(
         self, session: Session, connection: Connection, delivery: Delivery, verdict: Verdict, now: float
     ) -> None:
-        message, qos, retain, identifiers, group = delivery
+        message, qos, retain, identifiers, group, number = delivery
         self._state.queued_octets -= message.size
         if verdict.effect is not Effect.PERMIT:
+            self._deliveries.forget(session, delivery)
             self._deliveries.denied(session, message, group, frozenset(), verdict, now)
             return
         if verdict.obligations:
             qos = capped(qos, verdict)
-            delivery = (message, qos, retain, identifiers, group)
+            delivery = (message, qos, retain, identifiers, group, number)
         if qos:
             self._deliveries.transmit_new(session, connection, delivery, now)
         else:
+            self._deliveries.forget(session, delivery)
             self._deliveries.transmit(connection, delivery, 0, False, now)
 
     def _head_resumed(self, session: Session, verdict: Verdict, now: float) -> None:
@@ -108,13 +175,64 @@ class Queues:
         delivery, session.head, session.pending = session.head, None, None
         connection = session.connection
         if delivery is not None and connection is not None:
-            message, qos, retain, _, _ = delivery
+            message, qos, retain, _, _, _ = delivery
             learned = self._judging.learn(session, message, qos, retain, verdict, now)
             if learned is None:
                 session.put_back(delivery)
             else:
                 self._head_decided(session, connection, delivery, learned, now)
         self._waiting.work_off(session, now)
+
+    # -- what is on disk -----------------------------------------------------------------------------------------
+
+    def load_more(self, session: Session) -> None:
+        """Have the next messages read that are on disk alone."""
+        record = session.record
+        if record is None or record.loading is not None:
+            return
+
+        def loaded(entries: Sequence[StoredEntry], incoming: Sequence[int], now: float) -> None:
+            if session.record is record and record.loading is load:
+                record.loading = None
+                self.take_in(session, record, entries, now)
+                self.drain(session, now)
+
+        load = record.loading = Load(record.key, record.loaded_to, loaded)
+        self._state.loads.append(load)
+
+    def take_in(self, session: Session, record: Record, entries: Sequence[StoredEntry], now: float) -> None:
+        """Have entries that were read from disk in memory."""
+        state = self._state
+        if not entries:
+            # Whatever was counted is not there; a store says what it has lost.
+            state.stored_octets -= record.behind_octets
+            record.behind = record.behind_octets = 0
+        released: list[tuple[int, int, int]] = []
+        sent: list[int] = []
+        for entry in entries:
+            row = entry.row
+            record.behind -= 1
+            record.behind_octets -= row.octets
+            state.stored_octets -= row.octets
+            record.loaded_to = row.number
+            if row.released or entry.message is None:
+                released.append((row.released, row.packet_id, row.number))
+                continue
+            delivery = state.restoring.delivery(session, entry, now)
+            if row.packet_id:
+                session.inflight[row.packet_id] = delivery
+                sent.append(row.packet_id)
+            else:
+                session.enqueue(delivery)
+                state.queued_octets += delivery[0].size
+        for _, packet_id, number in sorted(released):  # v5.0 [MQTT-4.6.0-4]: in the order of PUBREC
+            session.inflight[packet_id] = number
+            sent.append(packet_id)
+        if sent and session.connection is not None:
+            session.unsent = session.unsent or deque()
+            session.unsent.extend(sent)
+        if not session.queue:
+            session.queue = deque() if record.behind else None
 
     # -- what was not acknowledged -------------------------------------------------------------------------------
 
@@ -132,10 +250,12 @@ class Queues:
             if connection.send_quota <= 0 or connection.outbox_bytes > self._state.outbox_limit:
                 return False
             delivery = session.inflight[packet_id]
-            if delivery is None:
+            if isinstance(delivery, int):
                 unsent.popleft()
                 connection.send_quota -= 1
-                self._state.send(connection, b"\x62\x02" + packet_id.to_bytes(2, "big"), now)
+                # It may be that PUBREC's receipt is not on disk yet.
+                touched = not self._state.journal.is_empty()
+                self._state.acknowledge(connection, Pubrel(packet_id), touched, now)
                 continue
             verdict = self._judging.decide(session, delivery[0], delivery[1], delivery[2], now)
             if isinstance(verdict, Pending):
@@ -157,8 +277,9 @@ class Queues:
             connection.send_quota -= 1
             return
         del session.inflight[packet_id]
+        self._deliveries.forget(session, delivery)
         if not permitted:
-            message, qos, _, _, group = delivery
+            message, qos, _, _, group, _ = delivery
             # v5.0 [MQTT-4.8.2-5]: a QoS 2 message that was sent to one member goes to no other.
             group = group if qos == 1 else None
             self._deliveries.denied(session, message, group, frozenset(), verdict, now)
@@ -168,8 +289,8 @@ class Queues:
         session.pending = None
         connection = session.connection
         delivery = session.inflight.get(session.unsent[0]) if session.unsent else None
-        if delivery is not None and connection is not None:
-            message, qos, retain, _, _ = delivery
+        if delivery is not None and not isinstance(delivery, int) and connection is not None:
+            message, qos, retain, _, _, _ = delivery
             learned = self._judging.learn(session, message, qos, retain, verdict, now)
             if learned is not None:
                 self._unsent_decided(session, connection, delivery, learned, now)
@@ -182,25 +303,29 @@ class Queues:
 
         What it was sent waits for its return (v5.0 section 4.8.2).
         """
-        if session.connection is not None or session.ended or session.queue is None:
+        is_away = session.connection is None and session.claimant is None
+        if not is_away or session.ended or session.queue is None:
             return
         for _ in range(len(session.queue)):
             delivery = session.dequeue()
             if delivery is None:
                 return
-            message, _, _, _, group = delivery
-            self._state.queued_octets -= message.size
-            if group is None or not (
-                group.has_connected_member()
+            message, _, _, _, group, _ = delivery
+            if (
+                group is not None
+                and group.has_connected_member()
                 and self._deliveries.deliver_shared(group, message, now, frozenset((session,)))
             ):
-                self.add(session, delivery, now)
+                self._state.queued_octets -= message.size
+                self._deliveries.forget(session, delivery)
+            else:
+                session.enqueue(delivery)
 
     def redistribute(self, deliveries: list[Delivery], now: float) -> None:
         """A member of shared subscriptions is gone for good: give what it was owed to another member.
 
         v5.0 section 4.8.2: QoS 2 that was sent never goes to another ([MQTT-4.8.2-5]): the caller's part.
         """
-        for message, _, _, _, group in deliveries:
+        for message, _, _, _, group, _ in deliveries:
             if group is not None:
                 self._deliveries.deliver_shared(group, message, now)

@@ -121,6 +121,7 @@ class Rejudging:
         self._state.events.append(Denied(request, verdict))
         del session.subscriptions[subscription.topic_filter]
         self._state.tree.remove(subscription)
+        self._state.journal.unsubscribe(session, subscription.topic_filter)
         if session.connection is not None:
             text = f"no longer permitted to subscribe to {subscription.topic_filter}"
             self._state.close(session.connection, ReasonCode.NOT_AUTHORIZED, text, now)

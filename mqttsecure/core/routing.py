@@ -172,4 +172,4 @@ class Routing:
                     reader.touched = True
                     state.touched.append(reader)
             else:
-                transmit(reader, (message, 0, False, (), None), 0, False, now)
+                transmit(reader, (message, 0, False, (), None, 0), 0, False, now)

@@ -14,14 +14,16 @@ from mqttsecure.wire.constants import MAX_PACKET_IDENTIFIER
 if TYPE_CHECKING:
     from mqttsecure.core.connection import Connection
     from mqttsecure.core.delivery import Target
+    from mqttsecure.core.journal import Record
     from mqttsecure.core.subscriptions import SharedGroup, Subscription
     from mqttsecure.core.timers import Deadline
     from mqttsecure.core.will import PendingWill
 
 __all__ = ["Delivery", "Session", "session_key"]
 
-Delivery: TypeAlias = "tuple[Message, int, bool, tuple[int, ...], SharedGroup | None]"
-"""A message on its way to one session: message, QoS, RETAIN, Subscription Identifiers, its shared subscription."""
+Delivery: TypeAlias = "tuple[Message, int, bool, tuple[int, ...], SharedGroup | None, int]"
+"""A message on its way to one session: message, QoS, RETAIN, Subscription Identifiers, its shared subscription, and its
+number among the session's entries on disk, 0 for one that is in memory alone."""
 
 
 def session_key(namespace: str, client_id: str) -> str:
@@ -35,15 +37,19 @@ def session_key(namespace: str, client_id: str) -> str:
 class Session:
     """The state of one Client Identifier in one namespace, owned by one principal.
 
-    ``facts`` are those of its last connection. ``inflight`` maps Packet Identifiers to what is unacknowledged, in
-    the order of sending; None stands for a PUBREL that waits for its PUBCOMP. ``unsent`` are the identifiers in
+    ``facts`` are those of its last connection. ``claimant`` is a connection that is about to get the session, once what
+    that changes is on disk. ``left_at`` is when the last connection ended, None while there is one or a claimant.
+    ``inflight`` maps Packet Identifiers to what is unacknowledged, in the order of sending; a number alone (as in a
+    Delivery) stands for a PUBREL that waits for its PUBCOMP. ``unsent`` are the identifiers in
     ``inflight`` that this connection has not sent again yet. ``incoming`` holds the Packet Identifiers of QoS 2
     messages taken in and not yet released. ``waiting`` holds, in order, messages behind a DELIVER verdict that is
-    pending; ``head`` is the first of ``queue`` while it waits for one. ``ended`` says that nothing may be kept here
+    pending; ``head`` is the first of ``queue`` while it waits for one. ``queue`` is None only while nothing is queued,
+    be it in memory or, for a session with a ``record``, on disk alone. ``ended`` says that nothing may be kept here
     any more.
     """
 
     __slots__ = (
+        "claimant",
         "client_id",
         "connection",
         "ended",
@@ -53,12 +59,14 @@ class Session:
         "head",
         "incoming",
         "inflight",
+        "left_at",
         "namespace",
         "next_packet_id",
         "owner",
         "pending",
         "queue",
         "queue_octets",
+        "record",
         "subscriptions",
         "unsent",
         "verdicts",
@@ -74,17 +82,20 @@ class Session:
         self.facts = facts
         self.namespace = facts.namespace
         self.connection: Connection | None = None
+        self.claimant: Connection | None = None
+        self.left_at: float | None = None
+        self.record: Record | None = None
         self.ended = False
         self.expiry = 0.0
         self.expiry_deadline: Deadline | None = None
         self.subscriptions: dict[str, Subscription] = {}
-        self.inflight: dict[int, Delivery | None] = {}
+        self.inflight: dict[int, Delivery | int] = {}
         self.unsent: deque[int] | None = None
         self.incoming: set[int] | None = None
         self.queue: deque[Delivery] | None = None
         self.queue_octets = 0
         self.next_packet_id = 1
-        self.waiting: deque[tuple[Target, Message]] | None = None
+        self.waiting: deque[tuple[Target, Message, int]] | None = None
         self.waiting_octets = 0
         self.head: Delivery | None = None
         self.pending: Pending | None = None
@@ -128,6 +139,6 @@ class Session:
             return None
         delivery = self.queue.popleft()
         self.queue_octets -= delivery[0].size
-        if not self.queue:
+        if not self.queue and not (self.record is not None and self.record.behind):
             self.queue = None
         return delivery

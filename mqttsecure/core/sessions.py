@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mqttsecure.core.connection import Connection
-from mqttsecure.core.decisions import Principal
+from mqttsecure.core.decisions import Pending, Principal
 from mqttsecure.core.delivery import Deliveries
-from mqttsecure.core.session import Session, session_key
-from mqttsecure.core.state import BrokerState
+from mqttsecure.core.journal import Record
+from mqttsecure.core.records import StoredEntry, StoredSession
+from mqttsecure.core.session import Delivery, Session, session_key
+from mqttsecure.core.state import BrokerState, Load
+from mqttsecure.core.subscriptions import SharedGroup
 from mqttsecure.core.will import Wills
 from mqttsecure.wire.constants import ReasonCode
 
@@ -38,9 +42,11 @@ class Sessions:
         return None
 
     def claim(
-        self, connection: Connection, principal: Principal, *, clean_start: bool, now: float
+        self, connection: Connection, principal: Principal, *, clean_start: bool, expiry: float, now: float
     ) -> tuple[Session, bool]:
-        """Give the connection its session, taking over from an older connection of the same principal.
+        """Have the connection's session belong to it, taking over from an older connection of the same principal.
+
+        It gets nothing of it before :meth:`tie`: until what changes here is on disk, the client counts as away.
 
         Returns:
             The session, and whether it was there before (Session Present).
@@ -49,12 +55,11 @@ class Sessions:
         key = session_key(connection.facts.namespace, client_id)
         sessions = self._state.sessions
         session = sessions.get(key)
-        if session is not None and session.connection is not None:
+        older = None if session is None else session.connection or session.claimant
+        if older is not None:
             self._state.counters.sessions_taken_over += 1
             # v5.0 [MQTT-3.1.4-3]
-            self._state.close(
-                session.connection, ReasonCode.SESSION_TAKEN_OVER, "taken over by a newer connection", now
-            )
+            self._state.close(older, ReasonCode.SESSION_TAKEN_OVER, "taken over by a newer connection", now)
             session = sessions.get(key)
         if session is not None and clean_start:
             self.end(session, now)  # v5.0 [MQTT-3.1.2-4]
@@ -64,16 +69,78 @@ class Sessions:
             self._deliveries.waiting.stop(session)  # those questions were about the older connection
         if session is None:
             session = sessions[key] = Session(client_id, principal, connection.facts)
-        session.connection = connection
+        connection.session = session
+        session.claimant = connection
         session.facts = connection.facts
         session.verdicts.clear()
+        session.expiry = expiry
+        session.left_at = None
         self._wills.forget(session)
         if session.expiry_deadline is not None:
             session.expiry_deadline.cancel()
             session.expiry_deadline = None
+        if session.record is not None:
+            session.record.loading = None
+            self._state.journal.change_row(session)
+        elif self._state.journal.is_on and expiry > 0:
+            self._state.journal.begin(session)
+        return session, present
+
+    def make_ready(
+        self, connection: Connection, session: Session, changes: int, then: Callable[[float], None], now: float
+    ) -> None:
+        """Go on with ``then(now)`` once what the claim changed is on disk and the session in memory.
+
+        Args:
+            connection: that has claimed the session; nothing is read from it meanwhile.
+            session: claimed.
+            changes: what the journal counted before the claim.
+            then: what comes next; not called if the connection ends first.
+            now: the time.
+        """
+        state = self._state
+        record = session.record
+        touched = state.journal.changes != changes
+        if not touched and (record is None or not record.is_out):
+            then(now)
+            return
+        pending = Pending()
+        state.hold(connection, pending)
+
+        def ready(now: float) -> None:
+            if connection.pending is pending:
+                state.hold(connection, None)
+                then(now)
+
+        def loaded(entries: Sequence[StoredEntry], incoming: Sequence[int], now: float) -> None:
+            if session.record is not record or record is None or record.loading is not load:
+                return  # the session has ended, or goes to someone else
+            record.loading = None
+            record.is_out = False
+            if incoming:
+                session.incoming = set(incoming)
+            self._deliveries.queues.take_in(session, record, entries, now)
+            on_disk(now)
+
+        def on_disk(now: float) -> None:
+            if touched:
+                state.when_committed(number, ready, now)
+            else:
+                ready(now)
+
+        number = state.journal.number
+        if record is not None and record.is_out:
+            load = record.loading = Load(record.key, 0, loaded, with_incoming=True)
+            state.loads.append(load)
+        else:
+            on_disk(now)
+
+    def tie(self, session: Session, connection: Connection) -> None:
+        """Give the connection the session that it has claimed."""
+        session.claimant = None
+        session.connection = connection
         if session.subscriptions:
             self._state.tree.stamp += 1
-        return session, present
 
     def resume(self, session: Session, now: float) -> None:
         """After CONNACK: send again what was unacknowledged, then what is queued."""
@@ -86,9 +153,10 @@ class Sessions:
         """The connection is over: the session goes on without it, or ends."""
         session = connection.session
         connection.session = None
-        if session is None or session.connection is not connection:
+        if session is None or connection not in (session.connection, session.claimant):
             return
-        session.connection = None
+        session.connection = session.claimant = None
+        session.left_at = now
         session.unsent = None
         connection.replays = None
         self._deliveries.waiting.stop(session)
@@ -99,12 +167,65 @@ class Sessions:
             self._wills.leave(connection, session, now)
         if session.expiry <= 0:
             self.end(session, now)
-        elif session.expiry < _NEVER:
-            session.expiry_deadline = self._state.deadlines.at(
-                now + session.expiry, lambda now: self._expire(session, now)
-            )
+        else:
+            self._state.journal.change_row(session)
+            self._watch_expiry(session, now + session.expiry)
         if session.queue is not None:
             self._state.afterwards.append(lambda now: self._deliveries.queues.hand_over(session, now))
+
+    def _watch_expiry(self, session: Session, due: float) -> None:
+        if session.expiry < _NEVER:
+            session.expiry_deadline = self._state.deadlines.at(due, lambda now: self._expire(session, now))
+
+    def restore(self, stored: StoredSession, now: float) -> None:
+        """Have a session that was on disk; one whose time is over is ended. Its client counts as away.
+
+        The time of one that was connected when the process died starts now: nobody knows when that was.
+        """
+        state = self._state
+        session = state.restoring.session(stored)
+        state.sessions[session.key] = session
+        state.stored_octets += stored.octets
+        left_at = stored.row.left_at
+        session.left_at = now if left_at is None else min(now, left_at - state.wall_offset)
+        if left_at is None:
+            state.journal.change_row(session)
+        self._restore_will(session, stored, now)
+        if session.expiry < _NEVER and session.left_at + session.expiry <= now:
+            self.end(session, now)
+        else:
+            self._watch_expiry(session, session.left_at + session.expiry)
+
+    def _restore_will(self, session: Session, stored: StoredSession, now: float) -> None:
+        row = stored.row
+        if row.will is None:
+            return
+        pending = self._state.restoring.will(row.will, row.namespace)
+        if row.will_due is None:
+            due = now + min(pending.will.properties.get("will_delay_interval", 0), session.expiry)
+        else:
+            due = row.will_due - self._state.wall_offset
+        self._wills.wait(session, pending, max(now, due))
+
+    def page_out(self, session: Session, record: Record) -> None:
+        """Keep nothing in memory of what is on disk: the client is away."""
+        state = self._state
+        count = octets = 0
+        for delivery in (*session.inflight.values(), *(session.queue or ())):
+            count += 1
+            if not isinstance(delivery, int):
+                octets += delivery[0].size
+                state.journal.put_out(record, delivery)
+        state.queued_octets -= session.queue_octets
+        session.queue_octets = 0
+        session.queue = None
+        session.inflight.clear()
+        record.behind += count
+        record.behind_octets += octets
+        state.stored_octets += octets
+        record.loaded_to = 0
+        record.is_out = record.is_out or record.behind > 0 or session.incoming is not None
+        session.incoming = None
 
     def _expire(self, session: Session, now: float) -> None:
         session.expiry_deadline = None
@@ -120,13 +241,24 @@ class Sessions:
         if session.expiry_deadline is not None:
             session.expiry_deadline.cancel()
             session.expiry_deadline = None
+        groups = {each.topic_filter: each.group for each in session.subscriptions.values() if each.group is not None}
         for subscription in session.subscriptions.values():
             state.tree.remove(subscription)
         session.subscriptions.clear()
         state.queued_octets -= session.queue_octets
+        record = state.journal.forget(session)
+        unread: list[Delivery] = []
+        if record is not None:
+            state.stored_octets -= record.behind_octets
+            unread = [each for number, each in record.new.items() if number in (record.out or ())]
+            if groups and record.behind > len(unread):
+                self._hand_on(session, record, groups)
+            else:
+                state.journal.end_key(record.key)
         # v5.0 [MQTT-4.8.2-5]: QoS 2 that was sent goes to no other member; all else of a shared subscription does.
-        owed = [delivery for delivery in session.inflight.values() if delivery is not None and delivery[1] == 1]
+        owed = [each for each in session.inflight.values() if not isinstance(each, int) and each[1] == 1]
         owed.extend(session.queue or ())
+        owed.extend(unread)
         owed = [delivery for delivery in owed if delivery[4] is not None]
         session.inflight.clear()
         session.queue = None
@@ -134,3 +266,23 @@ class Sessions:
         if owed:
             state.afterwards.append(lambda now: self._deliveries.queues.redistribute(owed, now))
         self._wills.send_waiting(session, now)
+
+    def _hand_on(self, session: Session, record: Record, groups: Mapping[str, SharedGroup]) -> None:
+        """Give what an ended session has on disk alone of shared subscriptions to other members; then that may go."""
+        state = self._state
+
+        def loaded(entries: Sequence[StoredEntry], incoming: Sequence[int], now: float) -> None:
+            owed: list[Delivery] = []
+            for entry in entries:
+                group = groups.get(entry.row.share)
+                was_sent = entry.row.qos == 2 and entry.row.packet_id  # v5.0 [MQTT-4.8.2-5]
+                if group is not None and entry.message is not None and not was_sent:
+                    delivery = state.restoring.delivery(session, entry, now)
+                    owed.append((*delivery[:4], group, 0))
+            self._deliveries.queues.redistribute(owed, now)
+            if entries:
+                state.loads.append(Load(record.key, entries[-1].row.number, loaded))
+            else:
+                state.journal.end_key(record.key)
+
+        state.loads.append(Load(record.key, record.loaded_to, loaded))

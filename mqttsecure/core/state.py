@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from mqttsecure.core.connection import Connection, State
 from mqttsecure.core.decisions import BROKER_PRINCIPAL, Decide, Pending, Request, Verdict, Writer
 from mqttsecure.core.events import Disconnected, Dropped, Event
+from mqttsecure.core.journal import Journal
 from mqttsecure.core.limits import Limits
 from mqttsecure.core.model import Envelope, Message
 from mqttsecure.core.reasons import refusal_code
+from mqttsecure.core.records import StoredEntry
 from mqttsecure.core.retained import RetainedMessages
 from mqttsecure.core.session import Session
 from mqttsecure.core.subscriptions import SubscriptionTree
@@ -21,7 +25,36 @@ from mqttsecure.wire.constants import PacketType, ReasonCode
 from mqttsecure.wire.encoder import encode_packet
 from mqttsecure.wire.packets import Disconnect, Packet
 
-__all__ = ["BrokerState", "Counters"]
+if TYPE_CHECKING:
+    from mqttsecure.core.restoring import Restoring
+
+__all__ = ["BrokerState", "Counters", "Load"]
+
+_JOURNAL_OCTETS = 16 * 1024 * 1024
+"""Payloads that may wait for the next batch before publishers are read no more: some tens of milliseconds of a disk."""
+
+
+class Load:
+    """Entries of one session that the adapter is to read, from the one after ``after`` on.
+
+    ``then(entries, incoming, now)`` gets them; ``incoming``, the Packet Identifiers of open QoS 2 messages, is empty
+    unless ``with_incoming``.
+    """
+
+    __slots__ = ("after", "key", "then", "with_incoming")
+
+    def __init__(
+        self,
+        key: int,
+        after: int,
+        then: Callable[[Sequence[StoredEntry], Sequence[int], float], None],
+        *,
+        with_incoming: bool = False,
+    ) -> None:
+        self.key = key
+        self.after = after
+        self.then = then
+        self.with_incoming = with_incoming
 
 
 class Counters:
@@ -68,6 +101,10 @@ class BrokerState:
     read on. ``afterwards`` holds what follows from the end of connections and sessions (wills to send, messages to
     hand over): done when what is under way is done, so that one end that leads to the next nests nothing.
     ``queued_octets`` counts what waits in all sessions, be it for the client or for a verdict.
+    ``wall_offset`` is how far the time of day is ahead of the monotonic one.
+    ``stored_octets`` counts what sessions have on disk alone. ``gated`` are the connections with packets that wait for
+    the disk, ``uncommitted`` what else is done once a batch is there, by its number. ``loads`` are what the adapter is
+    to read from the store. ``storage_problem`` says why nothing can be written at the moment, None for no problem.
     ``acknowledge_denied`` names the listeners that acknowledge a denied 3.x PUBLISH, ``reason_strings`` those that tell
     5.0 clients the id of the decision that refused them. ``random_bytes(n)`` must be
     unpredictable. ``sessions`` holds each under its :attr:`~mqttsecure.core.session.Session.key`.
@@ -89,6 +126,14 @@ class BrokerState:
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
         self.queued_octets = 0
+        self.stored_octets = 0
+        self.journal = Journal()
+        self.gated: dict[Connection, None] = {}
+        self.uncommitted: list[tuple[int, Callable[[float], None]]] = []
+        self.loads: list[Load] = []
+        self.storage_problem: str | None = None
+        self.wall_offset = 0.0
+        self.restoring: Restoring
         self.afterwards: deque[Callable[[float], None]] = deque()
         self.outbox_limit = limits.outbox_bytes
         self.acknowledge_denied: frozenset[str] = frozenset()
@@ -169,6 +214,101 @@ class BrokerState:
         Returns:
             Whether it was sent.
         """
+        data = self._encode(connection, packet)
+        if data is None:
+            return False
+        self.send(connection, data, now)
+        return True
+
+    def acknowledge(
+        self,
+        connection: Connection,
+        packet: Packet,
+        touched: bool,
+        now: float,
+        then: Callable[[float], None] | None = None,
+    ) -> None:
+        """Send an acknowledgement, in the order of all of them, and not before what it promises is on disk.
+
+        Args:
+            connection: whose client is told.
+            packet: what it is told.
+            touched: whether anything was done since the last batch that is kept on disk.
+            now: the time.
+            then: what is done once it was sent.
+        """
+        data = self._encode(connection, packet)
+        if data is None:
+            if then is not None:
+                then(now)
+        elif touched or connection.gated is not None:
+            self.gate(connection, data, touched, then)
+        else:
+            self.send(connection, data, now)
+            if then is not None:
+                then(now)
+
+    def gate(
+        self, connection: Connection, data: bytes, touched: bool, then: Callable[[float], None] | None = None
+    ) -> None:
+        """Have a packet wait for the batch that is being filled, or only behind those that wait already.
+
+        A client that sends on without waiting for its acknowledgements is read no more once it has sent as much as any
+        may have open, or while the disk is behind.
+        """
+        if connection.state is State.CLOSED:
+            return
+        gated = connection.gated
+        if gated is None:
+            gated = connection.gated = deque()
+            self.gated[connection] = None
+        gated.append((self.journal.number if touched or not gated else gated[-1][0], data, then))
+        connection.gated_octets += len(data)
+        connection.outbox_bytes += len(data)
+        if connection.reading and (
+            len(gated) > self.limits.receive_maximum
+            or self.journal.octets > _JOURNAL_OCTETS
+            or self.storage_problem is not None
+        ):
+            connection.reading = False
+            self.touch(connection)
+
+    def committed(self, number: int, now: float) -> None:
+        """The batch of ``number`` is on disk: send what waited for it."""
+        self.journal.committed = number
+        for connection in list(self.gated):
+            self._open_gate(connection, number, now)
+        due = bisect_right(self.uncommitted, number, key=_number)
+        actions, self.uncommitted = self.uncommitted[:due], self.uncommitted[due:]
+        for _, action in actions:
+            action(now)
+
+    def when_committed(self, number: int, action: Callable[[float], None], now: float) -> None:
+        """Call ``action(now)`` once the batch of ``number`` is on disk."""
+        if number <= self.journal.committed:
+            action(now)
+        else:
+            insort(self.uncommitted, (number, action), key=_number)
+
+    def _open_gate(self, connection: Connection, number: int, now: float) -> None:
+        gated = connection.gated
+        while gated and gated[0][0] <= number:
+            _, data, then = gated.popleft()
+            connection.gated_octets -= len(data)
+            connection.outbox_bytes -= len(data)
+            self.send(connection, data, now)
+            if then is not None:
+                then(now)
+            if connection.gated is not gated:
+                return  # it has ended
+        if not gated:
+            connection.gated = None
+            self.gated.pop(connection, None)
+            if not connection.reading and connection.pending is None and not connection.paused_until:
+                connection.reading = True
+                self.touch(connection)
+
+    def _encode(self, connection: Connection, packet: Packet) -> bytes | None:
         data = encode_packet(packet, connection.facts.protocol_version, shortest=True)
         if len(data) > connection.peer_maximum_packet_size:
             # v5.0 [MQTT-3.1.2-24], [MQTT-3.2.2-19..20] and the like: Reason String and User Property go first.
@@ -178,9 +318,8 @@ class BrokerState:
                 properties.pop("user_property", None)
                 data = encode_packet(packet, connection.facts.protocol_version, shortest=True)
             if len(data) > connection.peer_maximum_packet_size:
-                return False
-        self.send(connection, data, now)
-        return True
+                return None
+        return data
 
     def drop(self, client_id: str, message: Message, why: str) -> None:
         """A message for a client is not kept."""
@@ -213,7 +352,7 @@ class BrokerState:
         if connection.state is State.CLOSED:
             return
         connection.outbox.clear()
-        connection.outbox_bytes = 0
+        connection.outbox_bytes = connection.gated_octets
         self.close(connection, reason_code, text, now)
 
     def lost(self, connection: Connection, now: float) -> None:
@@ -240,11 +379,21 @@ class BrokerState:
             connection.pending = None
         connection.cancel_deadlines()
         self.connections.discard(connection)
+        if connection.gated is not None:
+            # What was not told was not promised: the client asks again, or sends again.
+            connection.gated = None
+            connection.outbox_bytes -= connection.gated_octets
+            connection.gated_octets = 0
+            self.gated.pop(connection, None)
         self.touch(connection)
         if introduced or reason_code:
             self.events.append(
                 Disconnected(connection.facts, reason_code, text, connection.by_peer, connection.repeated)
             )
+
+
+def _number(entry: tuple[int, Callable[[float], None]]) -> int:
+    return entry[0]
 
 
 def _not_wired(connection: Connection, now: float, will: bool) -> None:

@@ -27,10 +27,11 @@ _MANY_DECISIONS = 8
 class _Round:
     """One SUBSCRIBE being worked off: filters are decided one after another, in order."""
 
-    __slots__ = ("codes", "decisions", "known", "packet", "replays")
+    __slots__ = ("changes", "codes", "decisions", "known", "packet", "replays")
 
-    def __init__(self, packet: Subscribe) -> None:
+    def __init__(self, packet: Subscribe, changes: int) -> None:
         self.packet = packet
+        self.changes = changes
         self.codes: list[int] = []
         self.decisions: list[str] = []
         self.known: dict[str, tuple[SubscriptionRequest, int]] = {}
@@ -46,7 +47,7 @@ class Subscribing:
 
     def handle_subscribe(self, connection: Connection, packet: Subscribe, now: float) -> None:
         """Decide each Topic Filter, then answer once, then send the retained messages."""
-        self._go_on(connection, _Round(packet), now)
+        self._go_on(connection, _Round(packet, self._state.journal.changes), now)
 
     def _go_on(self, connection: Connection, work: _Round, now: float) -> None:
         requests = work.packet.subscriptions
@@ -79,6 +80,8 @@ class Subscribing:
             topic_filter not in session.subscriptions and len(session.subscriptions) >= limits.maximum_subscriptions
         ):
             return ReasonCode.QUOTA_EXCEEDED
+        if session.record is not None and self._state.storage_problem is not None:
+            return ReasonCode.QUOTA_EXCEEDED  # it could not be kept
         return 0
 
     def _decide(self, connection: Connection, work: _Round, asked: SubscriptionRequest, now: float) -> bool:
@@ -140,6 +143,7 @@ class Subscribing:
         )
         is_new = self._state.tree.add(subscription)
         session.subscriptions[asked.topic_filter] = subscription
+        self._state.journal.subscribe(session, subscription)
         if subscription.group is None and (
             asked.retain_handling == 0 or (asked.retain_handling == 1 and is_new)
         ):  # v5.0 [MQTT-3.3.1-9..11]; none for shared subscriptions, section 4.8.2
@@ -151,8 +155,13 @@ class Subscribing:
         if connection.facts.protocol_version != MQTT_5_0:
             codes = [code if code <= 2 else _FAILURE_3_X for code in codes]
         properties = connection.refusal_properties(", ".join(work.decisions))
-        self._state.send_packet(connection, Suback(work.packet.packet_id, codes, properties), now)
-        self._deliveries.replaying.start(connection, work.replays, now)
+        self._state.acknowledge(
+            connection,
+            Suback(work.packet.packet_id, codes, properties),
+            self._state.journal.changes != work.changes,
+            now,
+            lambda now: self._deliveries.replaying.start(connection, work.replays, now),
+        )
 
     def handle_unsubscribe(self, connection: Connection, packet: Unsubscribe, now: float) -> None:
         """Remove subscriptions; always granted."""
@@ -160,13 +169,16 @@ class Subscribing:
         if session is None:
             return
         codes: list[int] = []
+        changes = self._state.journal.changes
         for topic_filter in packet.topic_filters:
             subscription = session.subscriptions.pop(topic_filter, None)
             if subscription is None:
                 codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
             else:
                 self._state.tree.remove(subscription)
+                self._state.journal.unsubscribe(session, topic_filter)
                 codes.append(ReasonCode.SUCCESS)
         if connection.facts.protocol_version != MQTT_5_0:
             codes = []
-        self._state.send_packet(connection, Unsuback(packet.packet_id, codes), now)
+        touched = self._state.journal.changes != changes
+        self._state.acknowledge(connection, Unsuback(packet.packet_id, codes), touched, now)

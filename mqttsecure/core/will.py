@@ -46,14 +46,19 @@ class Wills:
         if delay <= 0:
             self._state.afterwards.append(lambda now: self._send(pending, session, now))
             return
+        self.wait(session, pending, now + delay)
+
+    def wait(self, session: Session, pending: PendingWill, due: float) -> None:
+        """Send a will at ``due``, unless its client comes back before."""
         session.will = pending
-        session.will_deadline = self._state.deadlines.at(now + delay, lambda now: self.send_waiting(session, now))
+        session.will_deadline = self._state.deadlines.at(due, lambda now: self.send_waiting(session, now))
 
     def send_waiting(self, session: Session, now: float) -> None:
         """The delay is over, or the session ends: send the session's will if one waits."""
         pending = session.will
         self.forget(session)
         if pending is not None:
+            self._state.journal.change_row(session)
             self._state.afterwards.append(lambda now: self._send(pending, session, now))
 
     @staticmethod

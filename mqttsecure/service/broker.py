@@ -29,9 +29,11 @@ from mqttsecure.service.in_force import InForce, make_ready, restart_needed
 from mqttsecure.service.prepare import prepare
 from mqttsecure.service.report import report
 from mqttsecure.service.shadow import Shadow
+from mqttsecure.service.storage import durability_line, make_store, open_store
 from mqttsecure.service.sys_topics import SysTopics
 from mqttsecure.transport.driver import Chain, CoreDriver
 from mqttsecure.transport.gate import ListenerFactory
+from mqttsecure.transport.keeping import Keeping
 
 __all__ = ["BrokerService", "Reloaded"]
 
@@ -90,6 +92,8 @@ class BrokerService(Service):
         self._reload_again = False
         self._on_change = ReloadOnChange(reactor, self.reload_and_tell)
         self._in_force: InForce | None = None
+        self._store = make_store(config, reactor)
+        self._keeping: Keeping | None = None
         self.driver: CoreDriver | None = None
 
     def privilegedStartService(self) -> None:
@@ -143,6 +147,13 @@ class BrokerService(Service):
             self._report,
             ready.reason_strings,
         )
+        try:
+            if self._store is not None:
+                self._keeping = open_store(self._config, self._store, self.driver, self._reactor)
+        except ConfigError as error:
+            self._unbind()
+            fail_start("; ".join(error.problems), self._reactor)
+            return
         self._open_listeners(ready)
         self._sys_topics = SysTopics(self.driver, self._reactor)
         self._sys_topics.start(limits.sys_interval)
@@ -238,6 +249,7 @@ class BrokerService(Service):
                 self._factories[listener.name].maximum_connections = listener.maximum_connections
 
     def _say_what_is_open(self, ready: InForce) -> None:
+        _log.info("{line}", line=durability_line(ready.config.store))
         for warning in ready.assembly.warnings:
             _log.warn("{text}", text=warning)  # Twisted takes events with a `warning` for Python's own
         for listener, port in self._ports:
@@ -326,6 +338,7 @@ class BrokerService(Service):
         if self.driver is not None:
             done.append(self.driver.close_all(_LAST_WORDS))
         finished = DeferredList([each for each in done if each is not None], consumeErrors=True)
+        finished.addBoth(lambda _: None if self._keeping is None else self._keeping.close())
         finished.addBoth(lambda _: self._save())
         finished.addBoth(lambda _: self._workers.stop())
         finished.addBoth(self._close_audit)

@@ -20,7 +20,15 @@ from mqttsecure.service.config_checks import check_tables
 from mqttsecure.service.files import resolve_path
 from mqttsecure.service.limits_table import limits_of
 from mqttsecure.service.problems import Problems
-from mqttsecure.service.schema import Address, AuditTable, AuthorityTable, ListenerTable, PolicyTable, split_address
+from mqttsecure.service.schema import (
+    Address,
+    AuditTable,
+    AuthorityTable,
+    ListenerTable,
+    PolicyTable,
+    StoreTable,
+    split_address,
+)
 from mqttsecure.service.tables import Tables, read_tables
 from mqttsecure.service.toml_lines import TomlLines, toml_lines
 
@@ -30,6 +38,7 @@ __all__ = [
     "BrokerConfig",
     "ListenerConfig",
     "PolicyConfig",
+    "StoreConfig",
     "TlsConfig",
     "load_config",
     "read_config",
@@ -111,6 +120,14 @@ class AuditConfig:
 
 
 @dataclass(slots=True, frozen=True)
+class StoreConfig:
+    """Where durable state is kept. ``interval`` is in seconds, 0 where acknowledgements wait for the disk."""
+
+    file: Path
+    interval: float
+
+
+@dataclass(slots=True, frozen=True)
 class BrokerConfig:
     """A configuration file, checked and resolved; all paths are absolute."""
 
@@ -135,6 +152,8 @@ class BrokerConfig:
     """The configuration of the candidate."""
     watch: float | None = None
     """For how many seconds files that were changed must have been left alone to be read again; None: they are not."""
+    store: StoreConfig | None = None
+    """Where durable state is kept, None where it is in memory alone."""
 
     @property
     def directory(self) -> Path:
@@ -285,9 +304,16 @@ def _resolve(file: Path, lines: TomlLines, tables: Tables) -> BrokerConfig:
         tests_required=tables.tests.required,
         audit=_audit(directory, tables.audit),
         control=None if tables.control.socket is None else resolve_path(directory, tables.control.socket),
+        store=_store(directory, tables.store),
         shadow=None if tables.shadow.config is None else resolve_path(directory, tables.shadow.config),
         watch=float(tables.reload.settle_seconds) if tables.reload.watch else None,
     )
+
+
+def _store(directory: Path, table: StoreTable) -> StoreConfig | None:
+    if table.durability == "memory":
+        return None
+    return StoreConfig(resolve_path(directory, table.file), table.interval if table.durability == "interval" else 0.0)
 
 
 def _audit(directory: Path, table: AuditTable) -> AuditConfig | None:

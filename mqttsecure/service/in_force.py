@@ -97,7 +97,12 @@ def restart_needed(old: BrokerConfig, new: BrokerConfig) -> list[str]:
         for name, was in before.items()
         if name not in after
     ]
-    for table, keys in (("log", ("log_format", "log_level")), ("audit", ("audit",)), ("control", ("control",))):
+    for table, keys in (
+        ("log", ("log_format", "log_level")),
+        ("audit", ("audit",)),
+        ("control", ("control",)),
+        ("store", ("store",)),
+    ):
         if any(getattr(old, key) != getattr(new, key) for key in keys):
             found.append(f"{new.source_of(table)}: [{table}] changes at the next start")
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from mqttsecure.service.assembly import check
 from mqttsecure.service.config import BrokerConfig, read_config
 from mqttsecure.service.development import Owner, generate, instructions
+from mqttsecure.service.storage import make_folder
 
 __all__ = ["Owner", "prepare"]
 
@@ -33,4 +34,5 @@ def prepare(path: Path, *, owner: Owner | None, tell: Callable[[str], None]) -> 
             for line in instructions(config, made):
                 tell(line)
     check(config, problems)
+    make_folder(config, owner)
     return config

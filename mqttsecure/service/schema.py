@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mqttsecure.service.limits_table import LimitsTable
-from mqttsecure.service.quantities import parse_size
+from mqttsecure.service.quantities import parse_duration, parse_size
 
 __all__ = [
     "STAGES",
@@ -29,6 +29,7 @@ __all__ = [
     "PolicyTable",
     "ReloadTable",
     "ShadowTable",
+    "StoreTable",
     "TestsTable",
     "TlsTable",
     "split_address",
@@ -374,6 +375,27 @@ class ReloadTable(Table):
     )
 
 
+class StoreTable(Table):
+    """`[store]`: what survives a restart, and how surely."""
+
+    durability: Literal["commit", "interval", "memory"] = documented(
+        "`commit`: what is acknowledged is on disk, whatever happens next. `interval`: it survives the end of the "
+        "process, and is brought to disk at intervals. `memory`: nothing is written, and a restart forgets everything.",
+        default="commit",
+        example="interval",
+    )
+    file: FileName = documented(
+        "The database. Its folder is made, for its owner alone, where the one above it exists.",
+        default="state/mqttsecure.db",
+        example="/var/lib/mqttsecure/mqttsecure.db",
+    )
+    interval: Annotated[float, BeforeValidator(parse_duration), Field(ge=0.01, le=60.0)] = documented(
+        "With `interval`: how much a crash of the operating system or a loss of power may lose.",
+        default=1.0,
+        example=0.2,
+    )
+
+
 class ConfigTables(Table):
     """A whole file."""
 
@@ -390,3 +412,4 @@ class ConfigTables(Table):
     control: ControlTable = Field(default_factory=ControlTable)
     shadow: ShadowTable = Field(default_factory=ShadowTable)
     reload: ReloadTable = Field(default_factory=ReloadTable)
+    store: StoreTable = Field(default_factory=StoreTable)

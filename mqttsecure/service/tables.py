@@ -28,6 +28,7 @@ from mqttsecure.service.schema import (
     PolicyTable,
     ReloadTable,
     ShadowTable,
+    StoreTable,
     TestsTable,
 )
 
@@ -53,6 +54,7 @@ class Tables:
     control: ControlTable
     shadow: ShadowTable
     reload: ReloadTable
+    store: StoreTable
     listener: dict[int, ListenerTable] = field(default_factory=dict)
     authority: dict[int, AuthorityTable] = field(default_factory=dict)
     policy: dict[int, PolicyTable] = field(default_factory=dict)
@@ -82,6 +84,7 @@ def read_tables(document: dict[str, Any], problems: Problems) -> Tables:
         control=reader.one("control", ControlTable),
         shadow=reader.one("shadow", ShadowTable),
         reload=reader.one("reload", ReloadTable),
+        store=reader.one("store", StoreTable),
     )
     tables.listener = reader.many("listener", ListenerTable)
     tables.authority = reader.many("authority", AuthorityTable)

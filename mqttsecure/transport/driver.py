@@ -18,6 +18,7 @@ from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import ConnectionFacts, Pending, Request, Verdict
 from mqttsecure.core.events import Event
 from mqttsecure.core.limits import Limits
+from mqttsecure.transport.keeping import Keeping
 from mqttsecure.transport.strikes import Strikes
 from mqttsecure.wire.constants import ReasonCode
 
@@ -118,6 +119,8 @@ class CoreDriver:
         acknowledge_denied, reason_strings: see ``BrokerCore``.
         report: gets what happened, at the end of each turn.
 
+    ``keeping`` has a store keep what is durable, None where nothing is.
+
     ``last_rejudging`` is how long it took to judge everything again after the last change of policy, and
     ``longest_slice`` the longest time, both in seconds, for which that ever held up everything else.
     """
@@ -155,6 +158,7 @@ class CoreDriver:
         self.late_rejudgings = 0
         self.last_rejudging = 0.0
         self.longest_slice = 0.0
+        self.keeping: Keeping | None = None
 
     # -- questions -----------------------------------------------------------------------------------------------
 
@@ -308,7 +312,9 @@ class CoreDriver:
         except Exception:  # a bug of ours closes this connection; the broker runs on
             self._internal_error()
             self.end(connection, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "an internal error")
-        if not self._flush_is_due and (self.core.state.touched or self.core.state.events):
+        if not self._flush_is_due and (
+            self.core.state.touched or self.core.state.events or (self.keeping is not None and self.keeping.is_due)
+        ):
             self.schedule_flush()
 
     def lost(self, connection: Connection) -> None:
@@ -427,9 +433,17 @@ class CoreDriver:
             self._rest(started)
         if core.state.events:
             self._tell(core.take_events())
+        if self.keeping is not None and self.keeping.is_due:
+            self._keep(self.keeping)
         if core.state.touched:
             self.schedule_flush()
         self._set_timer()
+
+    def _keep(self, keeping: Keeping) -> None:
+        try:
+            keeping.turn_ended()
+        except Exception:  # a bug of ours; acknowledgements go on waiting, which is the safe side
+            self._internal_error()
 
     def _tell(self, events: list[Event]) -> None:
         try:

@@ -164,7 +164,7 @@ class MqttProtocol(Protocol):
             data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
             size = len(data)
             connection.outbox = []
-            connection.outbox_bytes = 0
+            connection.outbox_bytes = connection.gated_octets
             if size <= _WRITE_SIZE:
                 self._send(data)
             else:
@@ -205,7 +205,7 @@ class MqttProtocol(Protocol):
             position += _WRITE_SIZE
         if position < len(data):
             connection.outbox.append(data[position:])
-            connection.outbox_bytes = len(data) - position
+            connection.outbox_bytes = connection.gated_octets + len(data) - position
         return min(position, len(data))
 
     def resumeProducing(self) -> None:

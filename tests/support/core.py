@@ -29,6 +29,8 @@ from mqttsecure.core.decisions import (
 )
 from mqttsecure.core.events import Denied, Event
 from mqttsecure.core.limits import Limits
+from mqttsecure.core.records import StoredEntry
+from mqttsecure.store.memory import MemoryStore
 from mqttsecure.wire.constants import ReasonCode
 from mqttsecure.wire.decoder import Decoder
 from mqttsecure.wire.encoder import encode_packet
@@ -48,7 +50,10 @@ from mqttsecure.wire.packets import (
     Will,
 )
 
-__all__ = ["Bench", "Chain", "Client", "CountingMeter", "Waiting"]
+__all__ = ["WALL", "Bench", "Chain", "Client", "CountingMeter", "Waiting"]
+
+WALL = 1_000_000.0
+"""What the time of day is ahead of the monotonic one."""
 
 P = TypeVar("P", bound=Packet)
 
@@ -168,8 +173,18 @@ class CountingMeter:
 class Bench:
     """One core, its chain and its clients."""
 
-    def __init__(self, limits: Limits | None = None, acknowledge_denied: tuple[str, ...] = ()) -> None:
-        self.now = 100.0
+    store_type: type[MemoryStore] | None = None
+    """What keeps what is durable; None for nothing, as with `durability = "memory"`."""
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        acknowledge_denied: tuple[str, ...] = (),
+        *,
+        store: MemoryStore | None = None,
+        now: float = 100.0,
+    ) -> None:
+        self.now = now
         self.chain = Chain()
         self.chain.listener = self._verdict_came
         counter = itertools.count(1)
@@ -183,6 +198,62 @@ class Bench:
         self.events: list[Event] = []
         self.clients: list[Client] = []
         self._numbers = itertools.count(1)
+        self.store = store or (self.store_type and self.store_type())
+        if self.store is not None:
+            self._restore(self.store)
+
+    # -- the disk ------------------------------------------------------------------------------------------------
+
+    def _restore(self, store: MemoryStore) -> None:
+        """Have the core know what is on disk; the time of day is 1,000,000 seconds ahead of ``now``."""
+        self.core.keep()
+        self.core.state.wall_offset = WALL
+        self.core.state.journal.start_after(*store.highest())
+        for session in store.load_sessions(0, 1_000_000):
+            self.core.restore_session(session, self.now)
+        for retained in store.load_retained(("", ""), 1_000_000):
+            self.core.restore_retained(retained, self.now)
+
+    def crashed(self, written: int = 0, seconds: float = 0.0) -> Bench:
+        """What is there after the process was killed and another one started, ``seconds`` later.
+
+        Of the batches that the disk had not confirmed the first ``written`` are on it.
+        """
+        if self.store is None:
+            raise AssertionError("nothing is kept")
+        return Bench(self.core.state.limits, store=self.store.crash(written), now=self.now + seconds)
+
+    def disk(self, count: int | None = None) -> None:
+        """Let the disk write the first ``count`` batches that were given to it, or all."""
+        if self.store is not None:
+            self.store.finish(count)
+            self.flush()
+
+    def _keep(self) -> bool:
+        """What the adapter does at the end of a turn; whether it changed anything."""
+        store, core = self.store, self.core
+        if store is None:
+            return False
+        journal = core.state.journal
+        loads = core.take_loads()
+        if not journal.is_empty():
+            batch = core.take_batch(self.now, self.now + WALL)
+            store.commit(batch).addCallback(lambda _: core.committed(batch.number, self.now))
+            changed = True
+        elif (core.state.gated or core.state.uncommitted) and not store.pending:
+            number = journal.number
+            journal.skip()
+            core.committed(number, self.now)
+            changed = True
+        else:
+            changed = bool(loads)
+        for load in loads:
+            entries: list[StoredEntry] = []
+            incoming: list[int] = []
+            store.load_entries(load.key, load.after, 3, 1 << 20).addCallback(entries.extend)
+            store.load_incoming(load.key).addCallback(incoming.extend)
+            core.loaded(load, entries, incoming if load.with_incoming else [], self.now)
+        return changed
 
     # -- clients -------------------------------------------------------------------------------------------------
 
@@ -228,7 +299,7 @@ class Bench:
 
     def flush(self) -> None:
         """The end of a reactor turn."""
-        while self.core.touched:
+        while self.core.touched or self._keep():
             for connection in self.core.take_touched():
                 if connection.adapter is not None:
                     connection.adapter.flush()
@@ -258,7 +329,8 @@ class Bench:
         state = self.core.state
         test.assertEqual(state.sessions, {})
         test.assertEqual(state.connections, set())
-        test.assertEqual(state.queued_octets, 0)
+        test.assertEqual((state.queued_octets, state.stored_octets), (0, 0))
+        test.assertEqual((state.gated, state.uncommitted, state.loads), ({}, [], []))
         test.assertEqual(state.tree.count, 0)
         test.assertTrue(state.tree.is_empty())
         test.assertEqual(len(state.deadlines), 0)
@@ -414,10 +486,10 @@ class Client:
     def _read(self) -> None:
         connection = self.connection
         data = b"".join(connection.outbox)
-        if len(data) != connection.outbox_bytes:
+        if len(data) + connection.gated_octets != connection.outbox_bytes:
             raise AssertionError(f"outbox_bytes is {connection.outbox_bytes}, {len(data)} are there")
         connection.outbox = []
-        connection.outbox_bytes = 0
+        connection.outbox_bytes = connection.gated_octets
         connection.full_since = 0.0
         self.raw += data
         self._decoder.feed(data)

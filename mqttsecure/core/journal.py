@@ -1,0 +1,517 @@
+# -*- test-case-name: tests.core.test_journal -*-
+"""What has changed of all that is kept on disk, until a store takes it over as one transaction.
+
+On the path of each message to a durable session. Parts of the core tell the journal what they do to such sessions; at
+the end of a turn the adapter takes all of it as one :class:`~mqttsecure.core.records.Batch`, and acknowledgements wait
+until that is on disk (``BrokerState.acknowledge``). What comes and goes again before a batch is taken, such as a
+message that its reader has acknowledged meanwhile, leaves no trace in it: then there is nothing to keep, and nothing to
+wait for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from mqttsecure.core.model import Envelope, Message, writer_of
+from mqttsecure.core.records import (
+    Batch,
+    EntryRow,
+    MessageRow,
+    RetainedRow,
+    SessionRow,
+    SubscriptionRow,
+    WriterRow,
+)
+from mqttsecure.core.stored_json import facts_to_json, will_to_json, writer_to_json
+
+if TYPE_CHECKING:
+    from mqttsecure.core.session import Delivery, Session
+    from mqttsecure.core.state import Load
+    from mqttsecure.core.subscriptions import Subscription
+    from mqttsecure.wire.packets import Will
+
+__all__ = ["Journal", "Record"]
+
+_MANY_WRITERS: Final = 10_000
+"""Writers whose number is remembered, so that each is kept once; beyond that some are kept twice."""
+
+
+class Record:
+    """What of one session is on disk, and what of that is to change.
+
+    ``new`` are entries that no batch had yet, by number; ``sent`` the Packet Identifiers of entries that were given
+    one; ``released`` those (Packet Identifier, order) whose PUBREC came; ``removed`` the numbers of entries that were
+    in a batch and are gone. ``incoming`` says of Packet Identifiers of QoS 2 messages taken in whether they are open.
+    ``out`` are those of ``new`` that are not in memory otherwise.
+    ``subscriptions`` has None for one that is gone. ``is_row_changed`` is about all else.
+
+    ``is_out`` says that no entry is in memory; ``behind`` counts those that are on disk alone, or on their way there,
+    with ``behind_octets``; ``loaded_to`` is the highest number that is or was in memory. ``loading`` is what is
+    being read from there.
+    """
+
+    __slots__ = (
+        "behind",
+        "behind_octets",
+        "incoming",
+        "is_out",
+        "is_row_changed",
+        "key",
+        "loaded_to",
+        "loading",
+        "new",
+        "next_number",
+        "out",
+        "released",
+        "removed",
+        "sent",
+        "subscriptions",
+    )
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self.next_number = 1
+        self.new: dict[int, Delivery] = {}
+        self.out: set[int] | None = None
+        self.sent: dict[int, int] = {}
+        self.released: dict[int, tuple[int, int]] | None = None
+        self.removed: list[int] | None = None
+        self.incoming: dict[int, bool] | None = None
+        self.subscriptions: dict[str, Subscription | None] | None = None
+        self.is_row_changed = True
+        self.is_out = False
+        self.loading: Load | None = None
+        self.behind = 0
+        self.behind_octets = 0
+        self.loaded_to = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (
+            self.new
+            or self.sent
+            or self.is_row_changed
+            or self.released
+            or self.removed
+            or self.incoming
+            or self.subscriptions
+        )
+
+
+class Journal:
+    """Collects changes. While it is not ``is_on`` no session has a record, and nothing is collected.
+
+    ``changes`` counts them all and never goes back: who remembers it can tell whether what it does touched anything
+    durable. ``number`` is that of the batch which is being filled, ``committed`` the highest that is on disk.
+    ``hopeful`` counts new entries that were sent to their reader, whose acknowledgement would take them out again.
+    ``octets`` is roughly what is in no batch yet. ``page_out`` is called with sessions of clients that are away once
+    all of theirs is in a batch: memory is for those that are here.
+    """
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self.changes = 0
+        self.number = 1
+        self.committed = 0
+        self.hopeful = 0
+        self.octets = 0
+        self._next_key = 1
+        self._next_message = 1
+        self._next_writer = 1
+        self._next_release = 1
+        self._dirty: dict[Session, Record] = {}
+        self._ended: list[int] = []
+        self._released_references: Counter[int] = Counter()
+        self._retained: dict[tuple[str, str], Message | None] = {}
+        self._writers: dict[bytes, int] = {}
+        self.page_out: Callable[[Session, Record], None] = lambda session, record: None
+
+    # -- on the path of each message -------------------------------------------------------------------------------
+
+    def enter(self, session: Session, record: Record, delivery: Delivery) -> Delivery:
+        """Keep a delivery of QoS 1 or 2; the same with its number."""
+        number = record.next_number
+        record.next_number = number + 1
+        message = delivery[0]
+        entered = (message, delivery[1], delivery[2], delivery[3], delivery[4], number)
+        record.new[number] = entered
+        self._dirty[session] = record
+        self.changes += 1
+        self.octets += len(message.payload)
+        return entered
+
+    def sent(self, session: Session, record: Record, number: int, packet_id: int) -> None:
+        """An entry was given a Packet Identifier."""
+        record.sent[number] = packet_id
+        self._dirty[session] = record
+        self.changes += 1
+        new = record.new.get(number)
+        if new is not None and new[1] == 1:
+            self.hopeful += 1
+
+    def settle(self, session: Session, record: Record, delivery: Delivery) -> None:
+        """An entry is over: acknowledged, denied, expired."""
+        number = delivery[5]
+        was_sent = record.sent.pop(number, 0)
+        new = record.new.pop(number, None)
+        if new is not None:
+            if was_sent:
+                self.hopeful -= 1
+            self.octets -= len(new[0].payload)
+            return
+        if record.removed is None:
+            record.removed = []
+        record.removed.append(number)
+        self._dirty[session] = record
+        self.changes += 1
+        self._drop_reference(delivery[0])
+
+    # -- QoS 2 -----------------------------------------------------------------------------------------------------
+
+    def release(self, session: Session, record: Record, delivery: Delivery, packet_id: int) -> None:
+        """PUBREC has come for an entry: it waits for PUBCOMP alone."""
+        number = delivery[5]
+        record.sent.pop(number, None)
+        if record.new.pop(number, None) is None:
+            self._drop_reference(delivery[0])
+        if record.released is None:
+            record.released = {}
+        record.released[number] = (packet_id, self._next_release)
+        self._next_release += 1
+        self._dirty[session] = record
+        self.changes += 1
+
+    def complete(self, session: Session, record: Record, number: int) -> None:
+        """PUBCOMP has come for an entry."""
+        if record.released is not None:
+            record.released.pop(number, None)
+        if record.removed is None:
+            record.removed = []
+        record.removed.append(number)
+        self._dirty[session] = record
+        self.changes += 1
+
+    def incoming(self, session: Session, record: Record, packet_id: int, is_open: bool) -> None:
+        """A QoS 2 message was taken in under this Packet Identifier, or that was let go."""
+        if record.incoming is None:
+            record.incoming = {}
+        record.incoming[packet_id] = is_open
+        self._dirty[session] = record
+        self.changes += 1
+
+    # -- sessions, subscriptions, retained messages --------------------------------------------------------------
+
+    def begin(self, session: Session) -> None:
+        """``session`` is durable from now on."""
+        session.record = Record(self._next_key)
+        self._next_key += 1
+        self.change_row(session)
+
+    def change_row(self, session: Session) -> None:
+        """Something of the session itself has changed: its expiry, its facts, its will, whether it is connected."""
+        record = session.record
+        if record is not None:
+            record.is_row_changed = True
+            self._dirty[session] = record
+            self.changes += 1
+
+    def end(self, session: Session) -> None:
+        """The session is gone, with all that is its own."""
+        record = session.record
+        if record is not None:
+            session.record = None
+            self._dirty.pop(session, None)
+            self.end_key(record.key)
+
+    def forget(self, session: Session) -> Record | None:
+        """The same, but what is on disk stays until :meth:`end_key`."""
+        record, session.record = session.record, None
+        self._dirty.pop(session, None)
+        return record
+
+    def end_key(self, key: int) -> None:
+        """What is on disk under this key is to go."""
+        self._ended.append(key)
+        self.changes += 1
+
+    def subscribe(self, session: Session, subscription: Subscription) -> None:
+        """A subscription is new, or has other options."""
+        self._note_subscription(session, subscription.topic_filter, subscription)
+
+    def unsubscribe(self, session: Session, topic_filter: str) -> None:
+        """A subscription is gone."""
+        self._note_subscription(session, topic_filter, None)
+
+    def _note_subscription(self, session: Session, topic_filter: str, subscription: Subscription | None) -> None:
+        record = session.record
+        if record is not None:
+            if record.subscriptions is None:
+                record.subscriptions = {}
+            record.subscriptions[topic_filter] = subscription
+            self._dirty[session] = record
+            self.changes += 1
+
+    def retain(self, place: tuple[str, str], message: Message | None, old: Message | None) -> None:
+        """The retained message of (namespace, Topic Name) is another one than ``old``, or none."""
+        if not self.is_on:
+            return
+        if place not in self._retained and old is not None:
+            self._drop_reference(old)
+        self._retained[place] = message
+        self.changes += 1
+
+    def put_out(self, record: Record, delivery: Delivery) -> None:
+        """An entry is kept in memory no longer, or is not to be once it is on disk."""
+        number = delivery[5]
+        if number in record.new:
+            if record.out is None:
+                record.out = set()
+            record.out.add(number)
+        else:
+            self._let_go(delivery[0])
+
+    def _drop_reference(self, message: Message) -> None:
+        """Something on disk refers to ``message`` no more."""
+        if message.stored_id:
+            self._released_references[message.stored_id] += 1
+            self._let_go(message)
+
+    @staticmethod
+    def _let_go(message: Message) -> None:
+        """With the last reference that goes with this object, it no longer knows whether its body is still on disk."""
+        message.references -= 1
+        if message.references <= 0:
+            message.stored_id = 0
+
+    # -- taking it -------------------------------------------------------------------------------------------------
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left to write; what was noted and undone since is forgotten."""
+        if self._ended or self._retained or self._released_references:
+            return False
+        for record in self._dirty.values():
+            if not record.is_clean:
+                return False
+        self._dirty.clear()
+        return True
+
+    def take(self, now: float, wall: float) -> Batch:
+        """All of it, as the batch of ``number``. ``wall`` is the time of day at ``now``."""
+        batch = Batch(self.number, ended=self._ended)
+        writing = _Writing(batch, wall - now, self._message_id)
+        for session, record in self._dirty.items():
+            writing.session(session, record)
+        for place, message in self._retained.items():
+            writing.retained(place, message)
+        writing.finish(self._released_references)
+        for session, record in self._dirty.items():
+            if session.connection is None and session.claimant is None and session.waiting is None:
+                self.page_out(session, record)
+        self.number += 1
+        self._dirty = {}
+        self._ended = []
+        self._retained = {}
+        self._released_references = Counter()
+        self.hopeful = 0
+        self.octets = 0
+        return batch
+
+    def skip(self) -> None:
+        """There was nothing to write in what is waited for as ``number``."""
+        self.committed = self.number
+        self.number += 1
+
+    def _message_id(self, message: Message, batch: Batch) -> int:
+        """A number for a body that is not on disk, and one for its writer."""
+        message.stored_id = self._next_message
+        self._next_message += 1
+        self._writer_id(message.envelope, batch)
+        return message.stored_id
+
+    def _writer_id(self, envelope: Envelope, batch: Batch) -> None:
+        if envelope.stored_id:
+            return
+        content = writer_to_json(envelope.writer)
+        known = self._writers.get(content)
+        if known is None:
+            if len(self._writers) >= _MANY_WRITERS:
+                self._writers.clear()
+            known = self._writers[content] = self._next_writer
+            self._next_writer += 1
+            batch.writers.append(WriterRow(known, content))
+        envelope.stored_id = known
+
+    def start_after(self, key: int, message: int, writer: int, release: int) -> None:
+        """Give out numbers above those that are in use already."""
+        self._next_key = max(self._next_key, key + 1)
+        self._next_message = max(self._next_message, message + 1)
+        self._next_writer = max(self._next_writer, writer + 1)
+        self._next_release = max(self._next_release, release + 1)
+
+
+class _Writing:
+    """One batch being written down. ``offset`` turns monotonic seconds into the time of day."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        offset: float,
+        message_id: Callable[[Message, Batch], int],
+    ) -> None:
+        self._batch = batch
+        self._offset = offset
+        self._message_id = message_id
+        self._new: dict[Message, int] = {}
+        self._old: dict[Message, int] = {}
+
+    def session(self, session: Session, record: Record) -> None:
+        batch = self._batch
+        key = record.key
+        if record.is_row_changed:
+            record.is_row_changed = False
+            batch.sessions.append(self._session_row(session, key))
+        self._entries(session, record)
+        if record.released:
+            batch.entries.extend(
+                EntryRow(key, number, 0, 0, 2, False, "", "", packet_id, order)
+                for number, (packet_id, order) in record.released.items()
+            )
+            record.released = None
+        if record.removed:
+            batch.removed.extend([(key, number) for number in record.removed])
+            record.removed = None
+        if record.incoming:
+            for packet_id, is_open in record.incoming.items():
+                (batch.incoming if is_open else batch.completed).append((key, packet_id))
+            record.incoming = None
+        if record.subscriptions:
+            for topic_filter, subscription in record.subscriptions.items():
+                if subscription is None:
+                    batch.unsubscribed.append((key, topic_filter))
+                else:
+                    batch.subscriptions.append(_subscription_row(key, subscription))
+            record.subscriptions = None
+
+    def _entries(self, session: Session, record: Record) -> None:
+        sent = record.sent
+        if record.new:
+            out = record.out
+            for number, delivery in record.new.items():
+                is_held = out is None or number not in out
+                self._entry(record.key, delivery, sent.pop(number, 0), self._refer(delivery[0], held=is_held))
+            record.new = {}
+            record.out = None
+        if sent:
+            for packet_id in sent.values():
+                delivery_or_number = session.inflight.get(packet_id)
+                if delivery_or_number is not None and not isinstance(delivery_or_number, int):
+                    stored_id = delivery_or_number[0].stored_id
+                    self._entry(record.key, delivery_or_number, packet_id, stored_id)
+            record.sent = {}
+
+    def _refer(self, message: Message, *, held: bool) -> int:
+        """The number of a body that one more thing on disk refers to; ``held`` says that it stays in memory as well."""
+        if message in self._new:
+            self._new[message] += 1
+        elif message.stored_id:
+            self._old[message] = self._old.get(message, 0) + 1
+        else:
+            self._message_id(message, self._batch)
+            self._new[message] = 1
+        message.references += held
+        return message.stored_id
+
+    def _entry(self, key: int, delivery: Delivery, packet_id: int, stored_id: int) -> None:
+        message, qos, retain, identifiers, group, number = delivery
+        self._batch.entries.append(
+            EntryRow(
+                key,
+                number,
+                stored_id,
+                message.size,
+                qos,
+                retain,
+                ",".join(map(str, identifiers)) if identifiers else "",
+                "" if group is None else f"$share/{group.name}/{group.inner}",
+                packet_id,
+                0,
+            )
+        )
+
+    def retained(self, place: tuple[str, str], message: Message | None) -> None:
+        if message is None:
+            self._batch.forgotten.append(place)
+        else:
+            self._batch.retained.append(RetainedRow(*place, self._refer(message, held=True)))
+
+    def finish(self, released: Counter[int]) -> None:
+        """Write down the bodies, once it is known how many refer to each."""
+        batch = self._batch
+        changed = {stored_id: -count for stored_id, count in released.items()}
+        for message, count in self._new.items():
+            batch.messages.append(self._message_row(message, count))
+        for message, count in self._old.items():
+            changed[message.stored_id] = changed.get(message.stored_id, 0) + count
+        batch.references = {stored_id: by for stored_id, by in changed.items() if by}
+        for message in (*self._new, *self._old):
+            if message.references <= 0:
+                message.stored_id = 0
+
+    def _message_row(self, message: Message, references: int) -> MessageRow:
+        envelope = message.envelope
+        return MessageRow(
+            message.stored_id,
+            references,
+            envelope.namespace,
+            message.topic,
+            message.payload,
+            message.qos,
+            message.retain,
+            message.property_bytes() or None,
+            None if message.expires_at is None else message.expires_at + self._offset,
+            envelope.stored_id,
+        )
+
+    def _session_row(self, session: Session, key: int) -> SessionRow:
+        will = due = None
+        armed = _armed_will(session)
+        if armed is not None:
+            will = will_to_json(armed, writer_of(session.facts, session.owner), session.facts)
+        elif session.will is not None:
+            will = will_to_json(session.will.will, session.will.envelope.writer, session.will.facts)
+            due = None if session.will_deadline is None else session.will_deadline.when + self._offset
+        return SessionRow(
+            key,
+            session.namespace,
+            session.client_id,
+            session.owner.authority,
+            session.owner.name,
+            session.expiry,
+            None if session.left_at is None else session.left_at + self._offset,
+            facts_to_json(session.facts),
+            will,
+            due,
+        )
+
+
+def _armed_will(session: Session) -> Will | None:
+    """The will of the connection that the session has or is about to get."""
+    if session.connection is not None:
+        return session.connection.will
+    claimant = session.claimant
+    return claimant.connect.will if claimant is not None and claimant.connect is not None else None
+
+
+def _subscription_row(key: int, subscription: Subscription) -> SubscriptionRow:
+    return SubscriptionRow(
+        key,
+        subscription.topic_filter,
+        subscription.qos,
+        subscription.no_local,
+        subscription.retain_as_published,
+        subscription.retain_handling,
+        subscription.identifier,
+    )
