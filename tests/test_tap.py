@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import signal
+import ssl
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from click.testing import CliRunner
 from twisted.application.service import Application, IService, Service
 from twisted.logger import ILogObserver, LogLevel
 from twisted.python import usage
@@ -23,9 +25,11 @@ from twisted.trial import unittest
 
 import twisted
 from mqttsecure import tap
+from mqttsecure.cli.main import main
 from mqttsecure.service.config import BrokerConfig
 from tests.support.config import write_config
 from tests.support.process import CHECKOUT, BrokerProcess
+from tests.system.conformance.client import Client
 
 
 class OptionsTests(unittest.SynchronousTestCase):
@@ -228,6 +232,23 @@ class ShippedConfigurationTests(unittest.SynchronousTestCase):
         self.assertNotIn("mosquitto_sub", second.log)
         self.assertEqual({path: path.read_bytes() for path in (self.root / "certs").iterdir()}, before)
 
+    def test_it_can_be_asked(self) -> None:
+        """What the README's first ten minutes ask works as it comes, however deep the checkout lies."""
+        deep = self.root / ("x" * 120)
+        deep.mkdir()
+        (self.root / "etc").rename(deep / "etc")
+        self.config = deep / "etc" / "broker.toml"
+        broker = self.start()
+        context = ssl.create_default_context(cafile=str(deep / "certs" / "ca.pem"))
+        client = Client(broker.ports["tls"], context=context)
+        self.addCleanup(client.drop)
+        client.connect("bob-1", username="bob", password=b"x", code=0x86)
+        for arguments, code in ((["status"], 0), (["clients", "list"], 0), (["bans", "list"], 0), (["why", "bob"], 3)):
+            result = CliRunner().invoke(main, [*arguments, "--config", str(self.config)])
+            self.assertEqual(result.exit_code, code, result.output)
+        self.assertIn("1. denied AUTHENTICATE by password", result.stdout)
+        self.assertEqual(broker.stop(), 0)
+
     def test_another_user_serves(self) -> None:
         """With ``--uid`` root makes the files, and they belong to the user that serves."""
         if os.geteuid() != 0:
@@ -238,7 +259,8 @@ class ShippedConfigurationTests(unittest.SynchronousTestCase):
         broker = self.start("--uid", "nobody")
         self.assertEqual(Path(f"/proc/{broker.pid}").stat().st_uid, nobody.pw_uid)
         for path in (self.root / "certs").iterdir():
-            self.assertEqual((path.stat().st_uid, path.stat().st_gid), (nobody.pw_uid, nobody.pw_gid), path)
+            status = path.lstat()  # the control socket's lock is a link that leads nowhere
+            self.assertEqual((status.st_uid, status.st_gid), (nobody.pw_uid, nobody.pw_gid), path)
         self.assertEqual(broker.stop(), 0, broker.log)
 
     def test_daemon(self) -> None:

@@ -14,6 +14,7 @@ import click
 from mqttsecure.cli.output import EXIT_PROBLEMS, json_option, print_json, print_problems, print_table
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.config import read_config
+from mqttsecure.service.unix_address import unix_address
 
 __all__ = ["ask_broker", "clients", "reload", "request", "socket_of", "status", "which_broker"]
 
@@ -75,9 +76,9 @@ def request(path: Path, question: dict[str, Any]) -> Any:
         ConfigError: it cannot be reached, or says no.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        with unix_address(path) as address, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_PATIENCE)
-            connection.connect(str(path))
+            connection.connect(address)
             connection.sendall(json.dumps(question).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 answer = json.loads(lines.readline())

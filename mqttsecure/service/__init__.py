@@ -20,9 +20,11 @@ exit_code       how the process ends
 broker          the service that listens
 audit           writes the audit log; audit_events what happens without a decision; audit_certificates who showed what;
                 audit_reading reads it
+report          the lines of the log; explain_command what to type to see why
 recorded        a decision of the past, put to a configuration of today; replay all of them to two
 asking          a question put to the running broker; watching how a client is right now
 findings        what is wrong with a client, the most probable first; mends what helps
+control         the socket for commands; unix_address for one deep within folders
 file_watch      files that were changed, and left alone, are read again
 shadow          a candidate chain beside the one in force
 trace_json      the trace of a decision as plain values

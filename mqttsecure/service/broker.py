@@ -231,7 +231,7 @@ class BrokerService(Service):
         )
 
     def _report(self, events: list[Event]) -> None:
-        report(events, None if self._audit is None else self._config.path)
+        report(events, self._config.path, audited=self._audit is not None)
         if self._audit is not None:
             self._audit.take(events)
         if self._control is not None:

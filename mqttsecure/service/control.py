@@ -22,6 +22,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from mqttsecure.errors import ConfigError
+from mqttsecure.service.unix_address import FolderHandle
 
 __all__ = ["ControlSocket"]
 
@@ -83,6 +84,7 @@ class ControlSocket:
         self._commands = commands
         self._reactor = reactor
         self._port: Any = None
+        self._folder: FolderHandle | None = None
 
     def open(self) -> None:
         """Make the socket.
@@ -95,8 +97,10 @@ class ControlSocket:
         # The mode is set when the socket is there already, so nobody may reach it in between.
         before = os.umask(0o177)
         try:
-            self._port = self._reactor.listenUNIX(str(self._path), factory, mode=0o600, wantPID=True)
+            self._folder = FolderHandle(self._path)
+            self._port = self._reactor.listenUNIX(self._folder.address, factory, mode=0o600, wantPID=True)
         except (CannotListenError, OSError) as error:
+            self._let_go()
             raise ConfigError(
                 f"the control socket {self._path} cannot be made: {_reason(error, self._path)}"
             ) from error
@@ -106,7 +110,13 @@ class ControlSocket:
     def close(self) -> Any:
         """Stop listening and remove it."""
         port, self._port = self._port, None
-        return None if port is None else port.stopListening()
+        return None if port is None else maybeDeferred(port.stopListening).addBoth(self._let_go)
+
+    def _let_go(self, result: Any = None) -> Any:
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.close()
+        return result
 
 
 def _reason(error: Exception, path: Path) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import singledispatch
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from twisted.logger import Logger
 
 from mqttsecure.core.decisions import ConnectionFacts, Request, Stage
 from mqttsecure.core.events import Connected, Denied, Disconnected, Dropped, Event, Throttled
+from mqttsecure.service.explain_command import explain_command
 
 __all__ = ["report"]
 
@@ -19,16 +19,22 @@ _log = Logger(namespace="mqttsecure")
 _VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
 
 
-def report(events: list[Event], audited_by: Path | None = None) -> None:
+def report(events: list[Event], config: Path | None = None, *, audited: bool = False) -> None:
     """Write what happened to the log. Names from the network are escaped by the log itself.
 
     Args:
         events: what happened.
-        audited_by: the configuration of the broker, where it has an audit log in which a denial can be looked up.
+        config: the configuration of the broker, by which a denial can be explained.
+        audited: whether there is an audit log in which it can be looked up.
     """
     for event in events:
         if isinstance(event, Denied):
-            _tell_denial(event, audited_by)
+            command = (
+                None
+                if config is None
+                else explain_command(event.request, event.verdict.decision_id, config, audited=audited)
+            )
+            _tell_denial(event, command)
         else:
             _tell(event)
 
@@ -53,7 +59,7 @@ def _(event: Connected) -> None:
     )
 
 
-def _tell_denial(event: Denied, audited_by: Path | None) -> None:
+def _tell_denial(event: Denied, command: str | None) -> None:
     request, verdict = event.request, event.verdict
     facts = request.connection
     # The parts that there are, so that a program finds each under its name and a person reads no empty brackets.
@@ -64,7 +70,7 @@ def _tell_denial(event: Denied, audited_by: Path | None) -> None:
         "{listener}: denied {what} to {who} from {peer}: {why} ["
         + ", ".join(by)
         + ", 0x{code:02x}, decision {decision}]"
-        + ("; to see why: {command}" if audited_by is not None else ""),
+        + ("; to see why: {command}" if command is not None else ""),
         listener=facts.listener,
         stage=request.stage.value,
         what=_what(request),
@@ -76,13 +82,8 @@ def _tell_denial(event: Denied, audited_by: Path | None) -> None:
         source=str(verdict.source or ""),
         code=verdict.reason_code,
         decision=verdict.decision_id,
-        **({} if audited_by is None else {"command": _command(verdict.decision_id, audited_by)}),
+        **({} if command is None else {"command": command}),
     )
-
-
-def _command(decision: str, config: Path) -> str:
-    """Nothing in it comes from the network, so that it can be pasted into a shell."""
-    return f"mqttsecure explain --id {shlex.quote(decision)} --config {shlex.quote(str(config))}"
 
 
 @_tell.register
