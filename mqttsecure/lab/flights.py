@@ -96,7 +96,8 @@ def _count(connection: Connection, said: list[Message]) -> tuple[int, list[Messa
     """Round trips, the messages of the handshake, and the client's first application data.
 
     Each flight of the server's handshake that the client waited for is a round trip. A ticket in TLS 1.3 is not waited
-    for. What cannot be read in TLS 1.3 belongs to the handshake until the client has answered the server's flight.
+    for, nor anything after both have finished. What cannot be read in TLS 1.3 belongs to the handshake until the client
+    has answered the server's flight.
     """
     facts = connection.tls
     is_1_3 = facts is not None and (facts.version or "").startswith("TLS 1.3")
@@ -104,6 +105,7 @@ def _count(connection: Connection, said: list[Message]) -> tuple[int, list[Messa
     trips = 0
     handshake: list[Message] = []
     waiting = answered = False
+    finished: set[str] = set()
     for message in said:
         early = message.sender == "client" and _is_early(connection, message)
         if message.sender == "client" and is_application(message) and (early_counts or not early):
@@ -112,9 +114,11 @@ def _count(connection: Connection, said: list[Message]) -> tuple[int, list[Messa
         if closed and answered:
             break
         ticket = is_1_3 and message.kind == "new_session_ticket"
-        if ticket or not (closed or message.kind in HANDSHAKE_KINDS):
+        if ticket or len(finished) > 1 or not (closed or message.kind in HANDSHAKE_KINDS):
             continue
         handshake.append(message)
+        if message.kind == "finished":
+            finished.add(message.sender)
         if message.sender == "client":
             answered = closed and trips > 0
             waiting = True

@@ -92,7 +92,8 @@ def _add_handshake(row: _Object, message: Message, facts: TlsFacts | None) -> No
     elif message.kind == "server_key_exchange" and facts is not None and facts.suite is not None:
         row["server_key_exchange"] = _server_key_exchange(message.raw, facts)
     elif message.kind == "client_key_exchange" and facts is not None and facts.suite is not None:
-        kind, secret, _fields = read_client_key_exchange(message.raw, facts.suite.key_exchange)
+        suite = facts.suite
+        kind, secret, _fields = read_client_key_exchange(message.raw, suite.key_exchange, suite.authentication)
         row["client_key_exchange"] = {"kind": kind, "length": len(secret)}
 
 

@@ -13,7 +13,8 @@ from mqttsecure.lab.tls.names import ALERTS
 __all__ = ["judge"]
 
 _CLOSE_NOTIFY: Final = 0
-_HARMLESS: Final = (_CLOSE_NOTIFY, 90, 100)
+_NO_RENEGOTIATION: Final = 100
+_HARMLESS: Final = (_CLOSE_NOTIFY, 90, _NO_RENEGOTIATION)
 """close_notify, user_canceled and no_renegotiation end nothing by force."""
 _ALERT_SIZE: Final = 19
 """Bytes of an encrypted alert in TLS 1.3: two of its own, its type, and a tag of 16."""
@@ -151,6 +152,8 @@ class _Judge:
         return "completed", False, "handshake completed, data exchanged"
 
     def _no_data(self, fatal: Message | None) -> tuple[str, bool, str]:
+        if fatal is not None and any(each.field("description") == _NO_RENEGOTIATION for each in self.said):
+            return "completed", False, f"handshake completed; another one was refused, and the {fatal.sender} gave up"
         if fatal is not None:
             _outcome, refused, text = self._refused(fatal, " after a complete handshake")
             return "completed_refused" if fatal.sender == "server" else "refused_by_client", refused, text

@@ -3,6 +3,7 @@
 cursor        reads the fields of a message, bounded, and remembers where they stand
 names         numbers of the registries by name: versions, messages, alerts, groups, signature schemes
 suites        cipher suites by number, spelled out and graded
+ffdhe         finite-field groups by their primes
 extensions    each extension with its meaning
 name_lists    distinguished names in certificate requests
 hello         ClientHello, ServerHello, HelloRetryRequest

@@ -12,6 +12,7 @@ from mqttsecure.lab.tls.assembly import Origin
 from mqttsecure.lab.tls.certificates import read_facts
 from mqttsecure.lab.tls.cursor import Malformed
 from mqttsecure.lab.tls.extensions import EARLY_DATA, find
+from mqttsecure.lab.tls.ffdhe import named_prime
 from mqttsecure.lab.tls.hello import ServerHello, downgrade_sentinel, hello_value, read_client_hello, read_server_hello
 from mqttsecure.lab.tls.keylog import KeyLog
 from mqttsecure.lab.tls.names import HANDSHAKE_TYPES, SCHEMES, group_name, is_grease, scheme_name, version_name
@@ -53,7 +54,7 @@ class HandshakeReader:
             "client_key_exchange": self._client_key_exchange,
             "new_session_ticket": self._new_session_ticket,
             "certificate_status": lambda side, raw: ("an OCSP answer", bodies.read_certificate_status(raw), []),
-            "server_hello_done": lambda side, raw: ("nothing more for now: the client's turn", (), []),
+            "server_hello_done": self._server_hello_done,
             "hello_request": lambda side, raw: ("the client shall begin a new handshake", (), []),
             "finished": self._finished,
             "key_update": self._key_update,
@@ -103,8 +104,8 @@ class HandshakeReader:
         """Keys change here (TLS 1.2), or nothing does (TLS 1.3)."""
         if self.is_1_3(side):
             return "says nothing in TLS 1.3; it is there so that old boxes on the way take this for TLS 1.2"
-        if self._state.server_hello is not None and side.sender == "server" and not self._state.certificate_seen:
-            self._resumed()
+        if self._state.server_hello is not None and side.sender == "server" and not self._state.hello_done:
+            self._resumed()  # no ServerHelloDone: the server went straight on to Finished
         side.changed_cipher, side.encrypted, side.finished = True, True, False
         self._secrets.start_1_2(self._state, side)
         return f"from here on the {side.sender} encrypts"
@@ -208,8 +209,6 @@ class HandshakeReader:
         facts.secure_renegotiation = find(hello.extensions, 65281) is not None
         alpn = find(hello.extensions, 16)
         facts.alpn = alpn.text if alpn is not None else None
-        if client is not None and hello.session_id and hello.session_id == client.session_id:
-            self._resumed()
 
     def _note_choice_1_3(self, hello: ServerHello) -> None:
         facts = self._facts
@@ -244,7 +243,6 @@ class HandshakeReader:
         certificates, fields = bodies.read_certificate(raw, state.version or TLS_1_2)
         side.certificates = certificates
         found = [read_facts(der) for der in certificates]
-        state.certificate_seen = True
         if side.sender == "server":
             if not facts.server_certificates:
                 facts.server_certificates = found
@@ -268,7 +266,9 @@ class HandshakeReader:
             value = f"ECDHE key for {group_name(exchange.group)}"
             self._facts.group = self._facts.group or group_name(exchange.group)
         elif exchange.kind == "DHE":
-            value = f"DHE key modulo {len(exchange.prime) * 8} bits"
+            name = named_prime(exchange.prime)
+            self._facts.group = self._facts.group or name
+            value = f"DHE key modulo {len(exchange.prime) * 8} bits" + (f" ({name})" if name else "")
         else:
             value = f"{len(raw) - 4} bytes"
         checks = []
@@ -312,10 +312,16 @@ class HandshakeReader:
             check = check_signature(key, der, signature, content, "all messages before this one")
         return f"signed by {name}", fields, [check]
 
+    def _server_hello_done(self, side: Side, raw: bytes) -> _Result:
+        self._state.hello_done = True
+        return "nothing more for now: the client's turn", (), []
+
     def _client_key_exchange(self, side: Side, raw: bytes) -> _Result:
         state = self._state
-        exchange = state.suite.key_exchange if state.suite is not None else "unknown"
-        kind, secret, fields = bodies.read_client_key_exchange(raw, exchange)
+        if state.suite is None:
+            return "of an unknown suite", (), []
+        exchange = state.suite.key_exchange
+        kind, secret, fields = bodies.read_client_key_exchange(raw, exchange, state.suite.authentication)
         if exchange == "RSA":
             state.encrypted_premaster = secret
         return f"{kind}, {len(secret)} bytes", fields, []

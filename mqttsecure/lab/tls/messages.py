@@ -9,6 +9,7 @@ from typing import Final
 from mqttsecure.lab.model import Field, Json
 from mqttsecure.lab.tls.cursor import Cursor, Malformed
 from mqttsecure.lab.tls.extensions import read_extensions
+from mqttsecure.lab.tls.ffdhe import named_prime
 from mqttsecure.lab.tls.name_lists import distinguished_names
 from mqttsecure.lab.tls.names import ALERT_MEANINGS, ALERTS, CLIENT_CERTIFICATE_TYPES, group_name, scheme_name
 
@@ -84,6 +85,8 @@ def read_server_key_exchange(data: bytes, exchange: str, authentication: str, ve
         Malformed: it is none.
     """
     cursor = Cursor(data, 4)
+    if authentication == "PSK":
+        cursor.vector(2, "the hint")
     if exchange == "ECDHE":
         found = _read_ecdhe(cursor)
     elif exchange in ("DHE", "DH"):
@@ -129,8 +132,11 @@ def _read_dhe(cursor: Cursor) -> KeyExchange:
     prime = cursor.vector(2, "the prime")
     bits = int.from_bytes(prime, "big").bit_length()
     meaning = f"the prime that both compute modulo, {bits} bits"
+    name = named_prime(prime)
     if bits < 2048:
         meaning += "; too small, large attackers can break it (Logjam)"
+    elif name is not None:
+        meaning += f": {name}, a group that is known to be good"
     fields = [_bytes_field(cursor, "dh_p", start, prime, meaning)]
     at = cursor.position
     generator = cursor.vector(2, "the generator")
@@ -142,22 +148,27 @@ def _read_dhe(cursor: Cursor) -> KeyExchange:
     return KeyExchange("DHE", parameters, tuple(fields), None, public, prime, generator)
 
 
-def read_client_key_exchange(data: bytes, exchange: str) -> tuple[str, bytes, tuple[Field, ...]]:
+def read_client_key_exchange(data: bytes, exchange: str, authentication: str) -> tuple[str, bytes, tuple[Field, ...]]:
     """Read a ClientKeyExchange, header included: its kind, its public key or secret, its fields.
 
     Raises:
         Malformed: it is none.
     """
     cursor = Cursor(data, 4)
+    fields: list[Field] = []
+    kind, value = exchange, b""
+    if authentication == "PSK":
+        start = cursor.position
+        value = cursor.vector(2, "the identity")
+        fields.append(_bytes_field(cursor, "psk_identity", start, value, "which key the client means, readable by all"))
     start = cursor.position
+    name = "public_key"
+    meaning = "the client's one-time public key; with the server's it gives the shared secret"
     if exchange == "ECDHE":
         value = cursor.vector(1, "the public key")
-        kind, name = "ECDHE", "public_key"
-        meaning = "the client's one-time public key; with the server's it gives the shared secret"
     elif exchange in ("DHE", "DH"):
         value = cursor.vector(2, "the public key")
-        kind, name = "DHE", "public_key"
-        meaning = "the client's one-time public key; with the server's it gives the shared secret"
+        kind = "DHE"
     elif exchange == "RSA":
         value = cursor.vector(2, "the encrypted secret")
         kind, name = "RSA encrypted premaster", "encrypted_premaster_secret"
@@ -165,12 +176,13 @@ def read_client_key_exchange(data: bytes, exchange: str) -> tuple[str, bytes, tu
             "a secret that the client alone chose, encrypted for the certificate's key: "
             "whoever gets that key, even years later, reads everything"
         )
-    else:
+    elif exchange != "PSK":
         value = cursor.take(cursor.left)
-        kind, name, meaning = exchange, "identity_or_key", f"what {exchange} needs"
-    field = _bytes_field(cursor, name, start, value, meaning)
+        name, meaning = "key", f"what {exchange} needs"
+    if exchange != "PSK":
+        fields.append(_bytes_field(cursor, name, start, value, meaning))
     cursor.finish("ClientKeyExchange")
-    return kind, value, (field,)
+    return kind, value, tuple(fields)
 
 
 def read_certificate(data: bytes, version: int) -> tuple[list[bytes], tuple[Field, ...]]:

@@ -119,7 +119,7 @@ class Handshake:
     master: bytes | None = None
     resumed: bool = False
     renegotiation: bool = False
-    certificate_seen: bool = False
+    hello_done: bool = False
     client_done: bool = False
     server_done: bool = False
     post_handshake: bytearray | None = None
