@@ -42,6 +42,13 @@ class PolicyBinding:
         return own if isinstance(own, Mapping) else declared
 
     @property
+    def attributes(self) -> Mapping[str, type]:
+        """The attributes that it may set: its factory's, or the policy's own where its options name them."""
+        declared: Mapping[str, type] = self.factory.attributes
+        own = getattr(self.policy, "attributes", None)
+        return own if isinstance(own, Mapping) else declared
+
+    @property
     def stages_fault(self) -> str | None:
         """What is wrong with the policy's own ``stages``, None if nothing is."""
         declared = self.factory.stages

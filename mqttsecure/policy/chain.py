@@ -127,7 +127,7 @@ class PolicyChain:
             final=stage in binding.final,
             required=stage in binding.required,
             timeout=binding.timeout,
-            attributes=dict(binding.factory.attributes),
+            attributes=dict(binding.attributes),
             source=binding.source,
             breaker=breaker,
             slots=self._slots[binding.id],

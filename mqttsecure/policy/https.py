@@ -207,14 +207,27 @@ class _Body:
 class HttpsClient:
     """Asks one service."""
 
-    def __init__(self, reactor: Any, tls: TlsMaterial, *, maximum: int, seconds: float) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        tls: TlsMaterial,
+        *,
+        maximum: int,
+        seconds: float,
+        connections: int = CONNECTIONS,
+        waiting: int = WAITING,
+    ) -> None:
         """
         Args:
             reactor: what the broker runs on; on a mere clock, as in `mqttsecure check`, nothing is ever asked.
             tls: whom to trust.
             maximum: bytes of an answer's body.
             seconds: that an answer may take, the wait for a free connection included.
+            connections: requests under way; more wait.
+            waiting: requests that may wait; one more fails at once.
         """
+        self._connections = connections
+        self._most_waiting = waiting
         self._reactor = reactor
         self._maximum = maximum
         self._seconds = seconds
@@ -223,7 +236,7 @@ class HttpsClient:
         self._agent: Any = None
         if IReactorTCP.providedBy(reactor):
             pool = HTTPConnectionPool(reactor, persistent=True)
-            pool.maxPersistentPerHost = CONNECTIONS
+            pool.maxPersistentPerHost = connections
             pool.cachedConnectionTimeout = IDLE
             pool.retryAutomatically = True
             endpoints = _Endpoints(reactor, tls, maximum + _HEADERS, seconds)
@@ -249,8 +262,8 @@ class HttpsClient:
         question = _Question(method.encode("ascii"), url.encode("ascii"), fields, body, deferred)
         if self._agent is None:
             self._end(question, HttpsFault("only the running broker asks"))
-        elif len(self._waiting) >= WAITING:
-            self._end(question, HttpsFault(f"{WAITING} questions to it wait already"))
+        elif len(self._waiting) >= self._most_waiting:
+            self._end(question, HttpsFault(f"{self._most_waiting} questions to it wait already"))
         else:
             call = self._reactor.callLater(self._seconds, self._too_late, question)
             deferred.addBoth(lambda result: (call.cancel() if call.active() else None, result)[1])
@@ -266,7 +279,7 @@ class HttpsClient:
         return done
 
     def _start_more(self) -> None:
-        while self._waiting and self._under_way < CONNECTIONS:
+        while self._waiting and self._under_way < self._connections:
             question = self._waiting.popleft()
             self._under_way += 1
             self._send(question)

@@ -97,7 +97,7 @@ class _Clients:
         told = [each.authority for each in self._identities]
         named = [authority for _, authority, _ in self._names if authority is not None]
         self._authorities = list(dict.fromkeys([*authorities, *told, *named])) or ["users"]
-        self._open = frozenset(name for each in chain.bindings for name in each.factory.attributes)
+        self._open = frozenset(name for each in chain.bindings for name in each.attributes)
 
     def subjects(self, who: Who) -> list[Subject]:
         if who.authority is not None and who.authority not in self._authorities:

@@ -137,8 +137,8 @@ class Comparison:
                 stages = [stage.value for stage in map(stage_of, Action) if stage in each.stages]
                 if stages and not IGrants.providedBy(each.policy) and not _only_counts(each.policy):
                     self._notes[f"policy {each.id} ({which}) does not say what it does at {', '.join(stages)}"] = None
-                if each.factory.attributes:
-                    named = ", ".join(sorted(each.factory.attributes))
+                if each.attributes:
+                    named = ", ".join(sorted(each.attributes))
                     self._notes[f"policy {each.id} ({which}) sets attributes ({named}); rules are compared without"] = (
                         None
                     )

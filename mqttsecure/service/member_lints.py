@@ -141,7 +141,7 @@ class _Members:
         return [each for each in self._chain.bindings if any(each.stages.get(stage) is Role.GRANTS for stage in stages)]
 
     def _may_nothing(self, identity: KnownIdentity) -> bool:
-        names = frozenset(name for each in self._chain.bindings for name in each.factory.attributes)
+        names = frozenset(name for each in self._chain.bindings for name in each.attributes)
         subject = Subject(identity.authority, identity.name, identity.groups, open_attributes=names)
         return not any(
             grant.effect is Effect.PERMIT

@@ -104,7 +104,7 @@ class Shadow:
         self._counting = {each.id for each in active.bindings if not is_stateless(each)}
         self._identifying = {each.id for each in active.bindings if each.stages.get(Stage.AUTHENTICATE) is Role.GRANTS}
         self._declared = {
-            stage: {name for each in candidate.bindings if stage in each.stages for name in each.factory.attributes}
+            stage: {name for each in candidate.bindings if stage in each.stages for name in each.attributes}
             for stage in Stage
         }
         self._waiting: deque[tuple[Request, Verdict, bool]] = deque()

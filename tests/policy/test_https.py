@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import NOT_DONE_YET
 
 from mqttsecure.errors import ConfigError
-from mqttsecure.policy import https
 from mqttsecure.policy.https import HttpsClient, HttpsFault, TlsMaterial, check_https_url
 from tests.support.https import HttpsService, key_pair_pem
 
@@ -28,10 +27,11 @@ class HttpsClientTests(TestCase):
         self.service = HttpsService(self.folder)
         self.addCleanup(self.service.stop)
 
-    def client(self, *, maximum: int = 1000, seconds: float = 30.0, **files: Path | None) -> HttpsClient:
-        files.setdefault("ca", self.service.ca_file)
+    def client(self, *, maximum: int = 1000, seconds: float = 30.0, **more: Any) -> HttpsClient:
+        files = {"ca": self.service.ca_file, **more}
+        bounds = {name: more[name] for name in ("connections", "waiting") if name in more}
         tls = TlsMaterial.load(files["ca"], files.get("certificate"), files.get("key"))
-        client = HttpsClient(reactor, tls, maximum=maximum, seconds=seconds)
+        client = HttpsClient(reactor, tls, maximum=maximum, seconds=seconds, **bounds)
         self.addCleanup(client.close)
         return client
 
@@ -130,10 +130,8 @@ class HttpsClientTests(TestCase):
 
     async def test_only_so_many_at_once(self) -> None:
         """More questions wait, and beyond what may wait they fail at once; one given up makes room."""
-        self.patch(https, "CONNECTIONS", 2)
-        self.patch(https, "WAITING", 2)
         self.service.hang()
-        client = self.client()
+        client = self.client(connections=2, waiting=2)
         asked = [client.get(self.service.url) for _ in range(4)]
         self.assertIn("wait already", await self.fault(client.get(self.service.url)))
         for each in asked:

@@ -12,6 +12,7 @@ password_file = BuiltinFactory("password-file", "password_file:PasswordFilePolic
 scram = BuiltinFactory("scram", "scram:ScramFactory")
 client_certificate = BuiltinFactory("client-certificate", "client_certificate:ClientCertificateFactory")
 jwt = BuiltinFactory("jwt", "jwt:JwtFactory")
+http = BuiltinFactory("http", "http_service:HttpFactory")
 anonymous = BuiltinFactory("anonymous", "anonymous:AnonymousFactory")
 block_list = BuiltinFactory("block-list", "block_list:BlockListFactory")
 topic_acl = BuiltinFactory("topic-acl", "topic_acl:TopicAclFactory")

@@ -12,6 +12,7 @@ token                a JSON Web Token: its parts, signature and claims
 token_keys           the keys that verify it, out of files and key sets
 token_source         keys of a file, or of a service that is asked
 token_grants         rules that a token brings
+http_messages        what a decision service is asked, and may answer
 calendar_times       hours, weekdays and dates in a time zone
 json_checks          strict JSON, and schemas within bounds
 rules                the rule language
@@ -25,6 +26,7 @@ password_file        AUTHENTICATE
 scram                AUTHENTICATE
 client_certificate   AUTHENTICATE
 jwt                  AUTHENTICATE, PUBLISH, SUBSCRIBE, DELIVER; jwt_options has its options
+http_service         any stage; http_options has its options
 anonymous            AUTHENTICATE
 topic_acl            PUBLISH, SUBSCRIBE, DELIVER
 schedule             AUTHENTICATE, PUBLISH, SUBSCRIBE, DELIVER
