@@ -10,7 +10,7 @@ from typing import Final
 from mqttsecure.errors import MqttError
 from mqttsecure.lab.model import Field, Json, Message, Sender, as_json
 from mqttsecure.lab.tls.assembly import Assembler, Origin
-from mqttsecure.wire.constants import PacketType, ReasonCode
+from mqttsecure.wire.constants import MQTT_3_1_1, MQTT_5_0, PacketType, ReasonCode
 from mqttsecure.wire.decoder import decode_packet
 from mqttsecure.wire.packets import Connack, Connect, Packet, Publish, Suback, Subscribe
 
@@ -18,6 +18,8 @@ __all__ = ["MqttReader", "looks_like_mqtt"]
 
 _MAX_PACKET: Final = 16 * 1024 * 1024
 """A packet larger than what is looked at of a stream cannot be complete."""
+_LOOK_AT: Final = 65536
+"""Bytes that are looked at to tell whether a conversation without a CONNECT is MQTT."""
 _VERSIONS: Final = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5.0"}
 _CONNACK_3: Final = {
     0: "accepted",
@@ -38,7 +40,7 @@ class MqttReader:
     """Takes what both ends say; gives their packets, and bytes that are none as what they are.
 
     Attributes:
-        version: protocol level, from CONNECT; 0 before.
+        version: protocol level, from CONNECT, or a guess where that is missing; 0 before.
         accepted: whether CONNACK accepted; None before.
         password_seen: a password went by.
     """
@@ -59,11 +61,12 @@ class MqttReader:
         """Messages that these bytes complete."""
         buffer = self._buffers[sender]
         buffer.feed(data, origin)
-        if self.foreign or (not self.version and sender == "client" and not looks_like_mqtt(buffer.peek(16))):
-            # A first packet in pieces: wait for enough of it.
-            if not self.foreign and len(buffer) < 8 and b"\x10".startswith(buffer.peek(1)):
-                return
-            self.foreign = True
+        head = buffer.peek(_LOOK_AT)
+        if not self.version and not self.foreign and not looks_like_mqtt(head):
+            if len(head) < 8 and b"\x10".startswith(head[:1]):
+                return  # a CONNECT in pieces: wait for enough of it
+            self.version = _guess_version(head, sender)
+            self.foreign = not self.version
         if self.foreign:
             rest, origin = buffer.take(len(buffer))
             if rest:
@@ -123,6 +126,28 @@ class MqttReader:
             self.password_seen = self.password_seen or packet.password is not None
         elif isinstance(packet, Connack):
             self.accepted = packet.reason_code == 0
+
+
+def _guess_version(data: bytes, sender: Sender) -> int:
+    """The version that whole packets without a CONNECT before them are of; 0 where they are none.
+
+    That is so where the CONNECT is missing from the capture, or stayed encrypted.
+    """
+    for version in (MQTT_3_1_1, MQTT_5_0):
+        position = 0
+        while (size := _packet_size(data[position : position + 5])) is not None and position + size <= len(data):
+            start = position + 1
+            while data[start] & 0x80:
+                start += 1
+            try:
+                body = data[start + 1 : position + size]
+                decode_packet(data[position], body, version, from_client=sender == "client")
+            except MqttError:
+                break
+            position += size
+        if position == len(data):
+            return version
+    return 0
 
 
 def _packet_size(head: bytes) -> int | None:

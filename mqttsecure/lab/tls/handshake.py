@@ -27,6 +27,8 @@ from mqttsecure.lab.tls.suites import describe_suite
 __all__ = ["HandshakeReader"]
 
 _MESSAGE_HASH: Final = 254
+_MAX_TRANSCRIPT: Final = 2 << 20
+"""Bytes of all messages of one handshake, which are hashed for each signature and Finished; it has some kilobytes."""
 _OUTSIDE_TRANSCRIPT: Final = (0, 24)
 """HelloRequest and KeyUpdate are in no transcript."""
 
@@ -81,6 +83,11 @@ class HandshakeReader:
     def closed(self, side: Side, raw: RawRecord) -> None:
         """A record could not be opened: what it may have held is missing from here on."""
         if not self._state.done and (self._state.is_1_3 or raw.content_type == 22):
+            self._state.whole = False
+
+    def lost(self) -> None:
+        """Bytes are missing from the capture: the transcript cannot be whole."""
+        if not self._state.done:
             self._state.whole = False
 
     def closed_finished(self, side: Side) -> None:
@@ -144,6 +151,9 @@ class HandshakeReader:
     def _append(self, raw: bytes, kind: str) -> None:
         """Add a message to the transcript, where it belongs there."""
         state = self._state
+        if len(state.transcript) + len(raw) > _MAX_TRANSCRIPT:
+            state.whole = False
+            return
         if raw[0] in _OUTSIDE_TRANSCRIPT or (state.is_1_3 and kind == "new_session_ticket"):
             return
         if state.is_1_3 and state.done and state.post_handshake is not None:

@@ -29,6 +29,9 @@ _SENTINELS: Final = {b"DOWNGRD\x01": "TLS 1.2", b"DOWNGRD\x00": "TLS 1.1 or belo
 
 _COMPRESSION: Final = {0: "null", 1: "DEFLATE", 64: "LZS"}
 
+_MAX_SUITES: Final = 512
+"""Suites that are told one by one; there are some 360 with a name, and a message has room for 32,767."""
+
 _NO_DATE = "32 random bytes; some programs show the first four as a date, which they have not been for many years"
 
 
@@ -192,13 +195,16 @@ def read_client_hello(data: bytes) -> ClientHello:
 
 
 def _suites_field(cursor: Cursor, start: int, suites: list[int]) -> Field:
+    shown = suites[:_MAX_SUITES]
     fields = tuple(
         Field(
             "cipher_suite", each, f"{suite_name(each)} (0x{each:04x})", _suite_meaning(each), (), start + 2 + at * 2, 2
         )
-        for at, each in enumerate(suites)
+        for at, each in enumerate(shown)
     )
-    names = ", ".join(suite_name(each) for each in suites) or "none"
+    names = ", ".join(suite_name(each) for each in shown) or "none"
+    if len(suites) > _MAX_SUITES:
+        names += f" and {len(suites) - _MAX_SUITES} more"
     return cursor.field(
         "cipher_suites", start, list(suites), names, "the suites that the client takes, best first", fields
     )

@@ -82,9 +82,11 @@ class Session:
         origin = Origin(raw.origin.frames, raw.origin.time, (record.index,))
         if self.facts.record_version is None:
             self.facts.record_version = raw.version
-        side.lost = side.lost or raw.after_gap
-        if raw.after_gap and (dropped := side.handshake.clear()):
-            self.notes.append(f"a handshake message of the {raw.sender} is incomplete: {dropped} bytes of it")
+        if raw.after_gap:
+            side.lost = True
+            self.handshake.lost()
+            if dropped := side.handshake.clear():
+                self.notes.append(f"a handshake message of the {raw.sender} is incomplete: {dropped} bytes of it")
         if self._is_encrypted(side, raw):
             self._encrypted(side, raw, record, origin)
         else:
