@@ -44,6 +44,7 @@ from mqttsecure.core.decisions import (
     Writer,
 )
 from mqttsecure.core.records import Batch, Highest, StoredEntry, StoredRetained, StoredSession
+from mqttsecure.core.usage import Usage
 
 __all__ = [
     "EVERY_TOPIC",
@@ -71,6 +72,7 @@ __all__ = [
     "ISessionStore",
     "IStateKeeper",
     "IStrikeObserver",
+    "IUsage",
     "KnownIdentity",
     "Meter",
     "NearRule",
@@ -86,6 +88,7 @@ __all__ = [
     "Subject",
     "Throttle",
     "TlsFacts",
+    "Usage",
     "Writer",
 ]
 
@@ -203,6 +206,22 @@ class IAuthority(Interface):
     crl_files = Attribute("tuple[pathlib.Path, ...]: its certificate revocation lists (PEM).")
 
 
+class IUsage(Interface):
+    """What the broker holds, and whose it is. Where no broker runs, as in `check`, it holds nothing."""
+
+    def of(principal: Principal) -> Usage:
+        """What a principal has. It takes time in proportion to the principal's sessions."""
+
+    def has_session(principal: Principal, namespace: str, client_id: str) -> bool:
+        """Whether that session is there, and the principal's."""
+
+    def has_subscription(namespace: str, client_id: str, topic_filter: str) -> bool:
+        """Whether that session has a subscription to that filter, as it was written in SUBSCRIBE."""
+
+    def retained(namespace: str, topic: str) -> tuple[Principal, int] | None:
+        """Whose the topic's retained message is, and how many bytes it counts; None where there is none."""
+
+
 class IPolicyEnvironment(Interface):
     """What a policy may ask of the broker around it (the policy information point)."""
 
@@ -211,6 +230,7 @@ class IPolicyEnvironment(Interface):
     log = Attribute("twisted.logger.Logger of this policy.")
     authorities = Attribute("Mapping[str, IAuthority]: by name.")
     listeners = Attribute("tuple[str, ...]: the listeners this policy is on.")
+    usage = Attribute("IUsage: what the broker holds, and whose it is.")
 
     def wall_clock() -> datetime:
         """The time of day as a timezone-aware UTC datetime (for certificate dates and schedules)."""

@@ -16,6 +16,7 @@ subscriptions   the subscription trie, shared subscriptions
 acknowledging   the QoS 1 and 2 flows
 sessions        who owns a Client Identifier; taking over, resuming, leaving, expiring
 session         Session State
+usage           what each principal has in the broker
 will            Will Messages and their delay
 retained        retained messages
 rejudging       judging again what lives, after a change of policy

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mqttsecure.core.model import Message
+from mqttsecure.core.usage import WriterCounts
 
 __all__ = ["RetainedMessages"]
 
@@ -27,6 +28,7 @@ class RetainedMessages:
         self.maximum_bytes = maximum_bytes
         self.count = 0
         self.octets = 0
+        self.writers = WriterCounts()
 
     def has_room_for(self, message: Message) -> bool:
         """Whether :meth:`put` would keep within the budget."""
@@ -46,11 +48,14 @@ class RetainedMessages:
                 child = node.children[level] = _Node()
             node = child
         if node.message is not None:
-            self.count -= 1
-            self.octets -= node.message.size
+            self._count(node.message, -1)
         node.message = message
-        self.count += 1
-        self.octets += message.size
+        self._count(message, 1)
+
+    def _count(self, message: Message, sign: int) -> None:
+        self.count += sign
+        self.octets += sign * message.size
+        self.writers.add(message.envelope.writer.principal, sign, sign * message.size)
 
     def get(self, topic: str, namespace: str = "") -> Message | None:
         """The retained message of ``topic`` in ``namespace``."""
@@ -81,8 +86,7 @@ class RetainedMessages:
         if message is None:
             return False
         path[-1].message = None
-        self.count -= 1
-        self.octets -= message.size
+        self._count(message, -1)
         for position in range(len(levels) - 1, -1, -1):
             node = path[position + 1]
             children = path[position].children

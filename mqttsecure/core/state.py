@@ -17,10 +17,10 @@ from mqttsecure.core.model import Envelope, Message
 from mqttsecure.core.reasons import refusal_code
 from mqttsecure.core.records import StoredEntry
 from mqttsecure.core.retained import RetainedMessages
-from mqttsecure.core.session import Session
 from mqttsecure.core.subscriptions import SubscriptionTree
 from mqttsecure.core.timers import Deadlines
 from mqttsecure.core.unheard import UnheardTopics
+from mqttsecure.core.usage import SessionTable
 from mqttsecure.wire.constants import PacketType, ReasonCode
 from mqttsecure.wire.encoder import encode_packet
 from mqttsecure.wire.packets import Disconnect, Packet
@@ -123,7 +123,7 @@ class BrokerState:
         self.tree = SubscriptionTree()
         self.unheard = UnheardTopics()
         self.retained = RetainedMessages(limits.maximum_retained_messages, limits.maximum_retained_bytes)
-        self.sessions: dict[str, Session] = {}
+        self.sessions = SessionTable()
         self.connections: set[Connection] = set()
         self.queued_octets = 0
         self.stored_octets = 0

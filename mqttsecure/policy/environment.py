@@ -17,13 +17,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mqttsecure.core.decisions import Source
+from mqttsecure.core.decisions import Principal, Source
+from mqttsecure.core.usage import Usage
 from mqttsecure.errors import ConfigError
-from mqttsecure.interfaces import IAuthority, IPolicyEnvironment
+from mqttsecure.interfaces import IAuthority, IPolicyEnvironment, IUsage
 from mqttsecure.policy.secrets import check_private, read_secret
 from mqttsecure.policy.workers import WorkerPool
 
-__all__ = ["Authority", "PolicyEnvironment", "check_private", "read_secret", "utc_now"]
+__all__ = ["Authority", "NoUsage", "PolicyEnvironment", "check_private", "read_secret", "utc_now"]
 
 _CREDENTIAL: Final = "credential:"
 _MAXIMUM_CA_BYTES: Final = 4 * 1024 * 1024
@@ -98,6 +99,23 @@ def utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
+@implementer(IUsage)
+class NoUsage:
+    """What there is where no broker runs: nothing."""
+
+    def of(self, principal: Principal) -> Usage:
+        return Usage()
+
+    def has_session(self, principal: Principal, namespace: str, client_id: str) -> bool:
+        return False
+
+    def has_subscription(self, namespace: str, client_id: str, topic_filter: str) -> bool:
+        return False
+
+    def retained(self, namespace: str, topic: str) -> tuple[Principal, int] | None:
+        return None
+
+
 @implementer(IPolicyEnvironment)
 class PolicyEnvironment:
     """The broker as one policy sees it."""
@@ -116,6 +134,7 @@ class PolicyEnvironment:
         wall_clock: Callable[[], datetime.datetime] = utc_now,
         rejudge: Callable[[Iterable[int] | None], None] = lambda connection_ids: None,
         note_file: Callable[[Path], object] = lambda path: None,
+        usage: IUsage | None = None,
     ) -> None:
         """
         Args:
@@ -131,12 +150,14 @@ class PolicyEnvironment:
             wall_clock: the time of day, with its time zone.
             rejudge: has connections judged again, by their ids, or all that lives.
             note_file: is told of each file that the policy names and does not write itself.
+            usage: what the broker holds, and whose it is; None where there is none.
         """
         self.policy_id = policy_id
         self.clock = clock
         self.log = Logger(namespace=f"mqttsecure.policy.{policy_id}")
         self.authorities = dict(authorities or {})
         self.listeners = tuple(listeners)
+        self.usage = NoUsage() if usage is None else usage
         self._workers = workers
         self._base_directory = base_directory.absolute()
         self._locate = locate

@@ -20,7 +20,7 @@ from twisted.internet.task import Clock
 from mqttsecure.core.decisions import Role, Source, Stage
 from mqttsecure.core.limits import Limits
 from mqttsecure.errors import ConfigError, PolicyLoadError
-from mqttsecure.interfaces import IPolicy
+from mqttsecure.interfaces import IPolicy, IUsage
 from mqttsecure.policy.chain import PolicyBinding, PolicyChain
 from mqttsecure.policy.environment import Authority, PolicyEnvironment
 from mqttsecure.policy.registry import FoundFactory, PolicyRegistry, verify_policy
@@ -81,6 +81,7 @@ def build(
     workers: WorkerPool,
     version: int = 1,
     rejudge: Rejudge = _nothing_lives,
+    usage: IUsage | None = None,
 ) -> Assembly:
     """Build the chain that ``config`` describes.
 
@@ -90,11 +91,12 @@ def build(
         workers: the threads that policies may use; it need not have been started.
         version: of the policy; a reload counts it up.
         rejudge: what policies call that now answer differently.
+        usage: tells policies what the broker holds.
 
     Raises:
         ConfigError: with every problem of every policy.
     """
-    return _Builder(config, Problems(config.path, config.lines), clock, workers, rejudge).build(version)
+    return _Builder(config, Problems(config.path, config.lines), clock, workers, rejudge, usage).build(version)
 
 
 def check(config: BrokerConfig, problems: Problems | None = None) -> Assembly:
@@ -123,12 +125,14 @@ class _Builder:
         clock: IReactorTime,
         workers: WorkerPool,
         rejudge: Rejudge = _nothing_lives,
+        usage: IUsage | None = None,
     ) -> None:
         self._config = config
         self._problems = problems
         self._clock = clock
         self._workers = workers
         self._rejudge = rejudge
+        self._usage = usage
         self._warnings: list[str] = []
         self._files: list[Path] = []
 
@@ -248,6 +252,7 @@ class _Builder:
             base_directory=self._config.directory,
             locate=_locator(self._config, used.config),
             rejudge=self._rejudge,
+            usage=self._usage,
             note_file=self._files.append,
         )
         try:

@@ -31,6 +31,7 @@ from mqttsecure.service.report import report
 from mqttsecure.service.shadow import Shadow
 from mqttsecure.service.storage import durability_line, make_store, open_store
 from mqttsecure.service.sys_topics import SysTopics
+from mqttsecure.service.usage import BrokerUsage
 from mqttsecure.transport.driver import Chain, CoreDriver
 from mqttsecure.transport.gate import ListenerFactory
 from mqttsecure.transport.keeping import Keeping
@@ -95,6 +96,7 @@ class BrokerService(Service):
         self._store = make_store(config, reactor)
         self._keeping: Keeping | None = None
         self.driver: CoreDriver | None = None
+        self._usage = BrokerUsage(lambda: None if self.driver is None else self.driver.core.state)
 
     def privilegedStartService(self) -> None:
         """Bind all addresses; with one that is taken, nothing starts."""
@@ -128,7 +130,11 @@ class BrokerService(Service):
         _Service.startService(self)
         try:
             ready = make_ready(
-                self._config, clock=self._reactor, workers=self._workers, rejudge=self._request_rejudging
+                self._config,
+                clock=self._reactor,
+                workers=self._workers,
+                rejudge=self._request_rejudging,
+                usage=self._usage,
             )
             self._audit = self._open_audit()
         except ConfigError as error:
@@ -281,6 +287,7 @@ class BrokerService(Service):
             workers=self._workers,
             version=before.version + 1,
             rejudge=self._request_rejudging,
+            usage=self._usage,
         )
         check(ready.assembly)
         ready.assembly.chain.inherit(before.assembly.chain)

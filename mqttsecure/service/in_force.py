@@ -10,6 +10,7 @@ from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IReactorTime
 
 from mqttsecure.errors import ConfigError
+from mqttsecure.interfaces import IUsage
 from mqttsecure.policy.workers import WorkerPool
 from mqttsecure.service.assembly import Assembly, Rejudge, build
 from mqttsecure.service.config import BrokerConfig, ListenerConfig
@@ -45,14 +46,15 @@ def make_ready(
     workers: WorkerPool,
     version: int = 1,
     rejudge: Rejudge | None = None,
+    usage: IUsage | None = None,
 ) -> InForce:
-    """Build it all. ``rejudge`` is for policies that answer differently while the broker runs.
+    """Build it all. ``rejudge`` and ``usage`` are for policies, and what the running broker gives them.
 
     Raises:
         ConfigError: with every problem; nothing was changed.
     """
     more = {} if rejudge is None else {"rejudge": rejudge}
-    assembly = build(config, clock=clock, workers=workers, version=version, **more)
+    assembly = build(config, clock=clock, workers=workers, version=version, usage=usage, **more)
     contexts = {listener.name: _context(listener, assembly) for listener in assembly.listeners}
     return InForce(config, assembly, contexts, version)
 

@@ -15,6 +15,7 @@ from zope.interface import implementer
 from mqttsecure.core.decisions import Source
 from mqttsecure.errors import QuotaExceeded
 from mqttsecure.interfaces import IAuthority, IPolicyEnvironment
+from mqttsecure.policy.environment import NoUsage
 
 __all__ = ["FakeAuthority", "FakeEnvironment"]
 
@@ -59,6 +60,7 @@ class FakeEnvironment:
         self.waiting: list[tuple[Deferred[Any], Callable[..., Any], tuple[Any, ...]]] = []
         self.threads = 0
         self.rejudged: list[set[int] | None] = []
+        self.usage: Any = NoUsage()
         self._random = 0
 
     def wall_clock(self) -> datetime:
