@@ -15,6 +15,7 @@ token_grants         rules that a token brings
 http_messages        what a decision service is asked, and may answer
 calendar_times       hours, weekdays and dates in a time zone
 json_checks          strict JSON, and schemas within bounds
+whom                 whom a policy is about, where that is only some
 rules                the rule language
 rule_index           the rules that concern one connection, compiled
 
@@ -31,5 +32,6 @@ anonymous            AUTHENTICATE
 topic_acl            PUBLISH, SUBSCRIBE, DELIVER
 schedule             AUTHENTICATE, PUBLISH, SUBSCRIBE, DELIVER
 payload              PUBLISH
+quota                AUTHENTICATE, PUBLISH, SUBSCRIBE, DELIVER
 rate_limit           PUBLISH, DELIVER
 """

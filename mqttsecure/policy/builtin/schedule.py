@@ -13,11 +13,11 @@ from typing import Any, Final, Literal
 from pydantic import Field
 from zope.interface import implementer
 
-from mqttsecure.core.decisions import EVERY_TOPIC, Decision, Effect, Principal, Purpose, Request, Role, Source, Stage
+from mqttsecure.core.decisions import EVERY_TOPIC, Decision, Effect, Purpose, Request, Role, Source, Stage
 from mqttsecure.interfaces import INTERFACE_VERSION, IPolicy, IPolicyEnvironment, IPolicyFactory, IStateKeeper
 from mqttsecure.policy.builtin.calendar_times import Calendar, parse_dates, parse_window, parse_zone
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems
-from mqttsecure.policy.builtin.rules import Rule, RuleError, parse_rule
+from mqttsecure.policy.builtin.whom import Whom, parse_whom
 
 __all__ = ["Schedule", "ScheduleFactory", "ScheduleOptions"]
 
@@ -87,7 +87,7 @@ class Schedule:
             [parse_dates(each) for each in options.dates],
         )
         self._denies_during = options.during == "deny"
-        self._only = tuple(_who(each) for each in options.only)
+        self._whom = Whom(options.only)
         self.stages: Mapping[Stage, Role] = {Stage(name): Role.RESTRICTS for name in options.stages}
         self._source: Source = environment.source()
         self._timer: Any = None
@@ -99,7 +99,7 @@ class Schedule:
             return _NOT_ABOUT
         if request.stage is Stage.PUBLISH and request.purpose is Purpose.RECHECK:
             return _WRITTEN
-        if self._only and not self._is_about(request):
+        if not self._whom.includes(request):
             return _NOT_ABOUT
         answer = self._answer
         if answer is None or answer.valid_until is None or request.now >= answer.valid_until:
@@ -136,18 +136,6 @@ class Schedule:
             scope=EVERY_TOPIC,
         )
 
-    def _is_about(self, request: Request) -> bool:
-        connection = request.connection
-        principal: Principal | None = request.exchange.get("principal", connection.principal)
-        groups: frozenset[str] = request.exchange.get("groups", connection.groups)
-        if principal is None:
-            return True  # nobody has said who it is, so that nobody has said that it is somebody else
-        return any(
-            rule.concerns(principal)
-            and (rule.who.name == principal.name if rule.who.kind == "user" else rule.who.name in groups)
-            for rule in self._only
-        )
-
     def _set_timer(self) -> None:
         moment = self._environment.wall_clock()
         seconds = (self._calendar.next_change(moment) - moment).total_seconds()
@@ -157,21 +145,6 @@ class Schedule:
         self._timer = None
         self._answer = None
         self._environment.request_rejudging()
-
-
-def _who(text: str) -> Rule:
-    """A deny rule about whoever ``text`` names.
-
-    Raises:
-        ValueError: it names nobody in particular.
-    """
-    try:
-        rule = parse_rule(f"deny {text} publish x")
-    except RuleError:
-        raise ValueError(f"{text!r} is nobody; write user:NAME or group:NAME") from None
-    if rule.who.kind == "everyone":
-        raise ValueError("everyone needs no entry; leave `only` out")
-    return rule
 
 
 @implementer(IPolicyFactory)
@@ -193,7 +166,7 @@ class ScheduleFactory:
     def build(self, options: ScheduleOptions, environment: IPolicyEnvironment) -> Schedule:
         problems = Problems(environment)
         problems.attempt("time_zone", parse_zone, options.time_zone)
-        for option, parse in (("hours", parse_window), ("dates", parse_dates), ("only", _who)):
+        for option, parse in (("hours", parse_window), ("dates", parse_dates), ("only", parse_whom)):
             for index, each in enumerate(getattr(options, option)):
                 problems.attempt(option, parse, each, index)
         if not (options.hours or options.days or options.dates):

@@ -28,7 +28,7 @@ class BuiltinFactoryTests(SynchronousTestCase):
         """The built-in policies are there under their names."""
         names = (
             "ip-allowlist ban connection-limit tls-requirements client-id password-file scram client-certificate jwt "
-            "http anonymous block-list topic-acl schedule payload rate-limit"
+            "http anonymous block-list topic-acl schedule payload quota rate-limit"
         )
         self.assertEqual([factory.name for factory in FACTORIES], names.split())
 
