@@ -77,7 +77,7 @@ file = "users"
 [[policy]]
 id = "client-ids"
 use = "client-id"
-patterns = ["{{user}}-*"]
+patterns = ["{{user}}-*", "{{user}}D*"]  # mqload's durable subscribers
 
 [[policy]]
 id = "rates"

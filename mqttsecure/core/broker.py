@@ -190,7 +190,7 @@ class BrokerCore:
         return self.state.journal.take(now, wall)
 
     def committed(self, number: int, now: float) -> None:
-        """The batch of ``number`` is on disk."""
+        """All changes up to ``number``, as the journal counts them, are on disk or were undone."""
         self.state.committed(number, now)
         self._settle(now)
 

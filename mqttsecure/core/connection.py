@@ -68,7 +68,7 @@ class Connection:
     CONNECT. ``deadline`` is that of CONNECT, later of the Keep Alive. ``replays`` are subscriptions whose retained
     messages are still to be sent, each with the Topic Names left, None before they were looked up. ``send_quota`` is
     how many more QoS 1 and 2 messages may be on their way to the client. ``gated`` holds, in order, packets that wait
-    for a batch of the journal to be on disk: its number, the packet, and what to do once it was sent; None for none.
+    for changes in the journal to be on disk: up to which, the packet, and what to do once it was sent; None for none.
     ``outbox_bytes`` counts those ``gated_octets`` too.
     """
 

@@ -258,7 +258,7 @@ class Deliveries:
                 delivery = journal.enter(session, record, delivery)
             if delivery[5] > record.loaded_to:
                 record.loaded_to = delivery[5]
-            journal.sent(session, record, delivery[5], packet_id)
+            journal.sent(session, record, delivery, packet_id)
         session.inflight[packet_id] = delivery
         connection.send_quota -= 1
         if not self.transmit(connection, delivery, packet_id, False, now):
@@ -309,7 +309,7 @@ class Deliveries:
             # Its receiver keeps the Packet Identifier: after a crash we must not have given it to another message.
             # One of QoS 1 keeps its place behind those, whatever the standard leaves open between levels.
             state.counters.messages_sent += 1
-            state.gate(connection, head + tail, qos == 2)
+            state.gate(connection, head + tail, qos == 2, now)
             return True
         if size < _SMALL:
             outbox.append(head + tail)

@@ -324,7 +324,7 @@ class Inbound:
             answer = _PUBACK_NO_SUBSCRIBERS + packet_id + b"\x10"
         touched = changes != state.journal.changes
         if touched or connection.gated is not None:
-            state.gate(connection, answer, touched)
+            state.gate(connection, answer, touched, now)
         else:
             state.send(connection, answer, now)
         return True

@@ -10,7 +10,7 @@ wait for.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -41,10 +41,10 @@ _MANY_WRITERS: Final = 10_000
 class Record:
     """What of one session is on disk, and what of that is to change.
 
-    ``new`` are entries that no batch had yet, by number; ``sent`` the Packet Identifiers of entries that were given
-    one; ``released`` those (Packet Identifier, order) whose PUBREC came; ``removed`` the numbers of entries that were
-    in a batch and are gone. ``incoming`` says of Packet Identifiers of QoS 2 messages taken in whether they are open.
-    ``out`` are those of ``new`` that are not in memory otherwise.
+    ``new`` are entries that no batch had yet, by number, ``marks`` which change each was; ``sent`` the Packet
+    Identifiers of entries that were given one; ``released`` those (Packet Identifier, order) whose PUBREC came;
+    ``removed`` the numbers of entries that were in a batch and are gone. ``incoming`` says of Packet Identifiers of
+    QoS 2 messages taken in whether they are open. ``out`` are those of ``new`` that are not in memory otherwise.
     ``subscriptions`` has None for one that is gone. ``is_row_changed`` is about all else.
 
     ``is_out`` says that no entry is in memory; ``behind`` counts those that are on disk alone, or on their way there,
@@ -61,6 +61,7 @@ class Record:
         "key",
         "loaded_to",
         "loading",
+        "marks",
         "new",
         "next_number",
         "out",
@@ -74,6 +75,7 @@ class Record:
         self.key = key
         self.next_number = 1
         self.new: dict[int, Delivery] = {}
+        self.marks: dict[int, int] = {}
         self.out: set[int] | None = None
         self.sent: dict[int, int] = {}
         self.released: dict[int, tuple[int, int]] | None = None
@@ -105,7 +107,7 @@ class Journal:
     """Collects changes. While it is not ``is_on`` no session has a record, and nothing is collected.
 
     ``changes`` counts them all and never goes back: who remembers it can tell whether what it does touched anything
-    durable. ``number`` is that of the batch which is being filled, ``committed`` the highest that is on disk.
+    durable, and whether that is on disk: :meth:`settled_to` and ``committed`` are counted likewise.
     ``hopeful`` counts new entries that were sent to their reader, whose acknowledgement would take them out again.
     ``octets`` is roughly what is in no batch yet. ``page_out`` is called with sessions of clients that are away once
     all of theirs is in a batch: memory is for those that are here.
@@ -114,8 +116,8 @@ class Journal:
     def __init__(self) -> None:
         self.is_on = False
         self.changes = 0
-        self.number = 1
         self.committed = 0
+        self.batches = 0
         self.hopeful = 0
         self.octets = 0
         self._next_key = 1
@@ -123,6 +125,8 @@ class Journal:
         self._next_writer = 1
         self._next_release = 1
         self._dirty: dict[Session, Record] = {}
+        self._unsettled: deque[int] = deque()
+        self._undone: set[int] = set()
         self._ended: list[int] = []
         self._released_references: Counter[int] = Counter()
         self._retained: dict[tuple[str, str], Message | None] = {}
@@ -139,18 +143,22 @@ class Journal:
         entered = (message, delivery[1], delivery[2], delivery[3], delivery[4], number)
         record.new[number] = entered
         self._dirty[session] = record
-        self.changes += 1
+        record.marks[number] = self._note()
         self.octets += len(message.payload)
         return entered
 
-    def sent(self, session: Session, record: Record, number: int, packet_id: int) -> None:
+    def sent(self, session: Session, record: Record, delivery: Delivery, packet_id: int) -> None:
         """An entry was given a Packet Identifier."""
+        number = delivery[5]
         record.sent[number] = packet_id
+        if number in record.new:
+            self.hopeful += delivery[1] == 1
+            return
         self._dirty[session] = record
-        self.changes += 1
-        new = record.new.get(number)
-        if new is not None and new[1] == 1:
-            self.hopeful += 1
+        if delivery[1] == 2:
+            self._note()
+        else:
+            self.changes += 1  # nobody waits for that one
 
     def settle(self, session: Session, record: Record, delivery: Delivery) -> None:
         """An entry is over: acknowledged, denied, expired."""
@@ -158,9 +166,9 @@ class Journal:
         was_sent = record.sent.pop(number, 0)
         new = record.new.pop(number, None)
         if new is not None:
-            if was_sent:
-                self.hopeful -= 1
+            self.hopeful -= bool(was_sent) and new[1] == 1
             self.octets -= len(new[0].payload)
+            self._undone.add(record.marks.pop(number))
             return
         if record.removed is None:
             record.removed = []
@@ -177,12 +185,14 @@ class Journal:
         record.sent.pop(number, None)
         if record.new.pop(number, None) is None:
             self._drop_reference(delivery[0])
+        else:
+            self._undone.add(record.marks.pop(number))
         if record.released is None:
             record.released = {}
         record.released[number] = (packet_id, self._next_release)
         self._next_release += 1
         self._dirty[session] = record
-        self.changes += 1
+        self._note()
 
     def complete(self, session: Session, record: Record, number: int) -> None:
         """PUBCOMP has come for an entry."""
@@ -200,7 +210,7 @@ class Journal:
             record.incoming = {}
         record.incoming[packet_id] = is_open
         self._dirty[session] = record
-        self.changes += 1
+        self._note()
 
     # -- sessions, subscriptions, retained messages --------------------------------------------------------------
 
@@ -216,26 +226,21 @@ class Journal:
         if record is not None:
             record.is_row_changed = True
             self._dirty[session] = record
-            self.changes += 1
-
-    def end(self, session: Session) -> None:
-        """The session is gone, with all that is its own."""
-        record = session.record
-        if record is not None:
-            session.record = None
-            self._dirty.pop(session, None)
-            self.end_key(record.key)
+            self._note()
 
     def forget(self, session: Session) -> Record | None:
-        """The same, but what is on disk stays until :meth:`end_key`."""
+        """The session is gone; what is on disk of it stays until :meth:`end_key`."""
         record, session.record = session.record, None
         self._dirty.pop(session, None)
+        if record is not None:
+            self._undone.update(record.marks.values())
+            self.hopeful -= sum(record.new[each][1] == 1 for each in record.sent if each in record.new)
         return record
 
     def end_key(self, key: int) -> None:
         """What is on disk under this key is to go."""
         self._ended.append(key)
-        self.changes += 1
+        self._note()
 
     def subscribe(self, session: Session, subscription: Subscription) -> None:
         """A subscription is new, or has other options."""
@@ -252,7 +257,7 @@ class Journal:
                 record.subscriptions = {}
             record.subscriptions[topic_filter] = subscription
             self._dirty[session] = record
-            self.changes += 1
+            self._note()
 
     def retain(self, place: tuple[str, str], message: Message | None, old: Message | None) -> None:
         """The retained message of (namespace, Topic Name) is another one than ``old``, or none."""
@@ -261,7 +266,7 @@ class Journal:
         if place not in self._retained and old is not None:
             self._drop_reference(old)
         self._retained[place] = message
-        self.changes += 1
+        self._note()
 
     def put_out(self, record: Record, delivery: Delivery) -> None:
         """An entry is kept in memory no longer, or is not to be once it is on disk."""
@@ -286,6 +291,31 @@ class Journal:
         if message.references <= 0:
             message.stored_id = 0
 
+    # -- what is settled -------------------------------------------------------------------------------------------
+
+    def _note(self) -> int:
+        """Count a change that acknowledgements wait for."""
+        self.changes += 1
+        self._unsettled.append(self.changes)
+        return self.changes
+
+    @property
+    def unsettled(self) -> int:
+        """How many changes are neither in a batch nor undone."""
+        return len(self._unsettled) - len(self._undone)
+
+    @property
+    def has_undone(self) -> bool:
+        """Whether a change was undone that :meth:`settled_to` has not looked at."""
+        return bool(self._undone)
+
+    def settled_to(self) -> int:
+        """Up to which change all were undone again, or are in a batch."""
+        unsettled, undone = self._unsettled, self._undone
+        while unsettled and unsettled[0] in undone:
+            undone.discard(unsettled.popleft())
+        return unsettled[0] - 1 if unsettled else self.changes
+
     # -- taking it -------------------------------------------------------------------------------------------------
 
     def is_empty(self) -> bool:
@@ -299,8 +329,9 @@ class Journal:
         return True
 
     def take(self, now: float, wall: float) -> Batch:
-        """All of it, as the batch of ``number``. ``wall`` is the time of day at ``now``."""
-        batch = Batch(self.number, ended=self._ended)
+        """All of it, as one batch. ``wall`` is the time of day at ``now``."""
+        self.batches += 1
+        batch = Batch(self.batches, ended=self._ended)
         writing = _Writing(batch, wall - now, self._message_id)
         for session, record in self._dirty.items():
             writing.session(session, record)
@@ -310,7 +341,8 @@ class Journal:
         for session, record in self._dirty.items():
             if session.connection is None and session.claimant is None and session.waiting is None:
                 self.page_out(session, record)
-        self.number += 1
+        self._unsettled.clear()
+        self._undone.clear()
         self._dirty = {}
         self._ended = []
         self._retained = {}
@@ -318,11 +350,6 @@ class Journal:
         self.hopeful = 0
         self.octets = 0
         return batch
-
-    def skip(self) -> None:
-        """There was nothing to write in what is waited for as ``number``."""
-        self.committed = self.number
-        self.number += 1
 
     def _message_id(self, message: Message, batch: Batch) -> int:
         """A number for a body that is not on disk, and one for its writer."""
@@ -403,6 +430,7 @@ class _Writing:
                 is_held = out is None or number not in out
                 self._entry(record.key, delivery, sent.pop(number, 0), self._refer(delivery[0], held=is_held))
             record.new = {}
+            record.marks = {}
             record.out = None
         if sent:
             for packet_id in sent.values():

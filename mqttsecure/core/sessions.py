@@ -128,7 +128,7 @@ class Sessions:
             else:
                 ready(now)
 
-        number = state.journal.number
+        number = state.journal.changes
         if record is not None and record.is_out:
             load = record.loading = Load(record.key, 0, loaded, with_incoming=True)
             state.loads.append(load)

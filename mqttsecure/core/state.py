@@ -242,16 +242,21 @@ class BrokerState:
             if then is not None:
                 then(now)
         elif touched or connection.gated is not None:
-            self.gate(connection, data, touched, then)
+            self.gate(connection, data, touched, now, then)
         else:
             self.send(connection, data, now)
             if then is not None:
                 then(now)
 
     def gate(
-        self, connection: Connection, data: bytes, touched: bool, then: Callable[[float], None] | None = None
+        self,
+        connection: Connection,
+        data: bytes,
+        touched: bool,
+        now: float,
+        then: Callable[[float], None] | None = None,
     ) -> None:
-        """Have a packet wait for the batch that is being filled, or only behind those that wait already.
+        """Have a packet wait for what has changed so far to be on disk, or only behind those that wait already.
 
         A client that sends on without waiting for its acknowledgements is read no more once it has sent as much as any
         may have open, or while the disk is behind.
@@ -260,9 +265,14 @@ class BrokerState:
             return
         gated = connection.gated
         if gated is None:
+            if self.journal.committed >= self.journal.changes:
+                self.send(connection, data, now)
+                if then is not None:
+                    then(now)
+                return
             gated = connection.gated = deque()
             self.gated[connection] = None
-        gated.append((self.journal.number if touched or not gated else gated[-1][0], data, then))
+        gated.append((self.journal.changes if touched or not gated else gated[-1][0], data, then))
         connection.gated_octets += len(data)
         connection.outbox_bytes += len(data)
         if connection.reading and (
@@ -274,7 +284,7 @@ class BrokerState:
             self.touch(connection)
 
     def committed(self, number: int, now: float) -> None:
-        """The batch of ``number`` is on disk: send what waited for it."""
+        """All changes up to ``number`` are on disk, or were undone: send what waited for them."""
         self.journal.committed = number
         for connection in list(self.gated):
             self._open_gate(connection, number, now)
@@ -284,7 +294,7 @@ class BrokerState:
             action(now)
 
     def when_committed(self, number: int, action: Callable[[float], None], now: float) -> None:
-        """Call ``action(now)`` once the batch of ``number`` is on disk."""
+        """Call ``action(now)`` once all changes up to ``number`` are on disk."""
         if number <= self.journal.committed:
             action(now)
         else:
@@ -296,17 +306,21 @@ class BrokerState:
             _, data, then = gated.popleft()
             connection.gated_octets -= len(data)
             connection.outbox_bytes -= len(data)
+            if not gated:
+                connection.gated = None
+                del self.gated[connection]
             self.send(connection, data, now)
             if then is not None:
                 then(now)
             if connection.gated is not gated:
-                return  # it has ended
-        if not gated:
-            connection.gated = None
-            self.gated.pop(connection, None)
-            if not connection.reading and connection.pending is None and not connection.paused_until:
-                connection.reading = True
-                self.touch(connection)
+                break  # that was the last one, or the end of the connection
+        if connection.gated is None and not connection.reading and connection.is_open:
+            self._read_on(connection)
+
+    def _read_on(self, connection: Connection) -> None:
+        if connection.pending is None and not connection.paused_until:
+            connection.reading = True
+            self.touch(connection)
 
     def _encode(self, connection: Connection, packet: Packet) -> bytes | None:
         data = encode_packet(packet, connection.facts.protocol_version, shortest=True)

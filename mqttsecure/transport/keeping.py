@@ -2,8 +2,8 @@
 """Has a store keep what the core notes as durable, and tells the core what is on disk. Called at the end of each turn.
 
 One batch is under way at a time; what comes meanwhile is the next one, so that batches grow with the load. Where most
-of a batch are messages that were just sent to their readers, it waits a few milliseconds for these to acknowledge: what
-is acknowledged by then need not be kept at all, and costs the disk nothing.
+of a batch are messages that were just sent to their readers, it waits a few milliseconds for these to acknowledge, as
+long as that was worth it lately: what is acknowledged by then need not be kept at all, and costs the disk nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,17 @@ __all__ = ["Keeping"]
 
 _log = Logger()
 
-_WORTH_WAITING: Final = 8
-"""Messages on their way to their readers from which on it is worth to wait for them; fewer are written at once."""
-
 _GATHER: Final = 0.003
 """Seconds for which a batch waits for readers at most: a round trip on a local network, and some ten commits' time."""
+
+_TRUST: Final = 16
+"""How often in a row readers must have been in time to be trusted most."""
+
+_DISAPPOINTMENT: Final = 4
+"""What one wait for nothing takes off that: it delayed acknowledgements by more than the disk would have."""
+
+_TRY_AGAIN: Final = 64
+"""Batches after which readers that were too slow are waited for once more: they may be others by now."""
 
 _PAGE: Final = 500
 """Entries read from disk in one go for one client, and the next sessions at the start."""
@@ -71,7 +77,10 @@ class Keeping:
         self._turn = turn
         self._under_way = 0
         self._call: IDelayedCall | None = None
-        self._kept = 0
+        self._looked_at = 0
+        self._waits_from = 0
+        self._trust = _TRUST
+        self._untried = 0
         self.batches = 0
         self.longest = 0.0
         store.on_problem = self._problem
@@ -115,62 +124,79 @@ class Keeping:
 
     @property
     def is_due(self) -> bool:
-        """Whether there is something to keep or to read, or somebody waits although there is not."""
-        state = self._core.state
-        return (
-            self._journal.changes != self._kept
-            or bool(state.loads)
-            or (not self._under_way and bool(state.gated or state.uncommitted))
-        )
+        """Whether there is something to keep or to read, or to say that it needs no keeping any more."""
+        journal = self._journal
+        return journal.changes != self._looked_at or bool(self._core.state.loads) or journal.has_undone
 
     def turn_ended(self) -> None:
         """Write what has changed, or see to it that it is written soon; read what is wanted."""
+        self._looked_at = self._journal.changes
         loads = self._core.take_loads()
         if loads:
             self._write_now()  # what is read next must have it
             for load in loads:
                 self._read(load)
-        elif self._journal.is_empty():
-            self._kept = self._journal.changes
-            if not self._under_way:
-                self._nothing_to_write()
         elif not self._under_way:
-            hopeful = self._journal.hopeful
-            if hopeful >= _WORTH_WAITING and hopeful * 2 >= self._journal.changes - self._kept:
-                self._write_later(_GATHER)
-            else:
-                self._write_now()
+            self._settle()
+            if self._call is None and not self._journal.is_empty():
+                if self._is_worth_waiting():
+                    self._wait()
+                else:
+                    self._write_now()
 
-    def _nothing_to_write(self) -> None:
-        state = self._core.state
-        if state.gated or state.uncommitted:
-            number = self._journal.number
-            self._journal.skip()
-            self._core.committed(number, self._clock.seconds())
+    def _settle(self) -> None:
+        """Tell what needs no disk any more."""
+        settled = self._journal.settled_to()
+        if settled > self._journal.committed:
+            self._core.committed(settled, self._clock.seconds())
 
-    def _write_later(self, seconds: float) -> None:
-        if self._call is None:
-            self._call = self._clock.callLater(seconds, self._write_now)
+    def _is_worth_waiting(self) -> bool:
+        """Whether readers may acknowledge most of the batch before it would be on disk."""
+        if self._trust <= 0:
+            self._untried += 1
+            if self._untried < _TRY_AGAIN:
+                return False
+            self._untried = 0
+            self._trust = 1
+        return self._journal.hopeful > 0 and self._journal.hopeful * 2 >= self._journal.unsettled
+
+    def _wait(self) -> None:
+        self._waits_from = self._journal.changes
+        self._call = self._clock.callLater(_GATHER, self._waited)
+
+    def _waited(self) -> None:
+        """Write, unless all that was there when the wait began needs no writing any more."""
+        self._call = None
+        if self._under_way:
+            return
+        self._settle()
+        if self._journal.committed < self._waits_from:
+            self._trust -= _DISAPPOINTMENT
+            self._write_now()
+        else:
+            self._trust = min(_TRUST, self._trust + 1)
+            self._looked_at = -1  # what came since the wait began
+        self._turn()
 
     def _write_now(self) -> None:
         if self._call is not None:
-            call, self._call = self._call, None
-            if call.active():
-                call.cancel()
-        self._kept = self._journal.changes
+            self._call.cancel()
+            self._call = None
         if self._journal.is_empty():
             return
         started = self._clock.seconds()
+        number = self._journal.changes
         batch = self._core.take_batch(started, self._wall_clock())
         self._under_way += 1
         self.batches += 1
-        self._sessions.commit(batch).addCallbacks(self._written, _fault, callbackArgs=(batch.number, started))
+        self._sessions.commit(batch).addCallbacks(self._written, _fault, callbackArgs=(number, started))
 
     def _written(self, result: None, number: int, started: float) -> None:
         now = self._clock.seconds()
         self.longest = max(self.longest, now - started)
         self._under_way -= 1
         self._core.committed(number, now)
+        self._looked_at = -1  # what came meanwhile
         self._turn()
 
     # -- reading ---------------------------------------------------------------------------------------------------

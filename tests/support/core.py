@@ -237,13 +237,12 @@ class Bench:
         journal = core.state.journal
         loads = core.take_loads()
         if not journal.is_empty():
+            number = journal.changes
             batch = core.take_batch(self.now, self.now + WALL)
-            store.commit(batch).addCallback(lambda _: core.committed(batch.number, self.now))
+            store.commit(batch).addCallback(lambda _: core.committed(number, self.now))
             changed = True
-        elif (core.state.gated or core.state.uncommitted) and not store.pending:
-            number = journal.number
-            journal.skip()
-            core.committed(number, self.now)
+        elif journal.changes > journal.committed and not store.pending:
+            core.committed(journal.changes, self.now)
             changed = True
         else:
             changed = bool(loads)
