@@ -81,7 +81,7 @@ def request(path: Path, question: dict[str, Any]) -> Any:
             connection.connect(address)
             connection.sendall(json.dumps(question).encode() + b"\n")
             with connection.makefile("rb") as lines:
-                answer = json.loads(lines.readline())
+                answer = _answer(path, lines.readline())
     except FileNotFoundError:
         raise ConfigError(f"there is no socket {path}; is the broker running with this configuration?") from None
     except PermissionError:
@@ -90,11 +90,23 @@ def request(path: Path, question: dict[str, Any]) -> Any:
         raise ConfigError(f"nobody listens on {path}; the broker is not running") from None
     except TimeoutError:
         raise ConfigError(f"no answer on {path} within {_PATIENCE:g} s") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigError(f"{path}: {error}") from None
     if not answer.get("ok"):
         raise ConfigError(answer.get("problems") or "the broker gave no reason")
-    return answer["result"]
+    return answer.get("result")
+
+
+def _answer(path: Path, line: bytes) -> dict[str, Any]:
+    if not line.endswith(b"\n"):
+        raise ConfigError(f"{path}: the broker ended before it had answered; its log has more")
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ConfigError(f"{path}: what answers there is no broker of this version")
+    return answer
 
 
 @click.command()
@@ -241,8 +253,11 @@ def show(
 @click.argument("client_id")
 @in_namespace
 @which_broker
+@json_option
 @click.pass_context
-def disconnect(context: click.Context, client_id: str, namespace: str, config: Path | None, path: Path | None) -> None:
+def disconnect(
+    context: click.Context, client_id: str, namespace: str, config: Path | None, path: Path | None, as_json: bool
+) -> None:
     """Disconnect a client (0x98, Administrative action). It may come back unless a policy keeps it out.
 
     \b
@@ -252,6 +267,9 @@ def disconnect(context: click.Context, client_id: str, namespace: str, config: P
     Exit codes: 0 done, 1 it is not connected or the broker is not reached, 2 the command line makes no sense.
     """
     answer = ask_broker(context, config, path, "disconnect", client_id=client_id, namespace=namespace)
+    if as_json:
+        print_json(answer)
+        return
     click.echo(f"{answer['client_id']} is disconnected")
 
 

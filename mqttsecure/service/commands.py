@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.test_commands -*-
+# -*- test-case-name: tests.service.test_control -*-
 """What an administrator can ask of the running broker, by the words of the control socket."""
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class ControlTests(SynchronousTestCase):
 
     def test_disconnect(self) -> None:
         """A client is sent away with 0x98."""
-        self.run_command("clients", "disconnect", "alice-1")
+        self.assertEqual(self.ask_json("clients", "disconnect", "alice-1"), {"client_id": "alice-1"})
         self.client.expect_closed([0x98])
         self.assertIn("there is no client", self.run_command("clients", "show", "alice-1", code=1).output)
 
