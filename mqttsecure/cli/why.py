@@ -19,7 +19,9 @@ from mqttsecure.errors import ConfigError
 from mqttsecure.service.assembly import Assembly
 from mqttsecure.service.audit_reading import AuditReader
 from mqttsecure.service.config import BrokerConfig, read_config
-from mqttsecure.service.findings import Finding, Findings, find_causes
+from mqttsecure.service.finding import Finding
+from mqttsecure.service.findings import Findings, find_causes
+from mqttsecure.service.live_findings import Live
 from mqttsecure.service.quantities import parse_duration
 
 __all__ = ["why"]
@@ -112,12 +114,11 @@ class _Told:
         answer = self._ask_broker(who)
         now = datetime.now(UTC)
         records = () if self.reader is None else self.reader.records()
-        return find_causes(
-            who, now - since, now, records, answer["clients"], self.config, self._assembly(), answer["unheard"]
-        )
+        live = Live(answer["clients"], answer["unheard"], answer["kept_out"])
+        return find_causes(who, now - since, now, records, live, self.config, self._assembly())
 
     def _ask_broker(self, who: str) -> dict[str, list[dict[str, Any]]]:
-        nothing: dict[str, list[dict[str, Any]]] = {"clients": [], "unheard": []}
+        nothing: dict[str, list[dict[str, Any]]] = {"clients": [], "unheard": [], "kept_out": []}
         if self.config.control is None:
             self.notes.append("no control socket is configured ([control] socket), so that the broker was not asked")
             return nothing

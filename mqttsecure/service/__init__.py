@@ -24,7 +24,8 @@ report          the lines of the log; explain_command what to type to see why
 usage           what the broker holds, for policies
 recorded        a decision of the past, put to a configuration of today; replay all of them to two
 asking          a question put to the running broker; watching how a client is right now
-findings        what is wrong with a client, the most probable first; mends what helps
+findings        what is wrong with a client, the most probable first, by the audit log; finding one of them;
+                live_findings by the running broker; keeping_out bans and blocks in force; mends what helps
 control         the socket for commands; unix_address for one deep within folders
 file_watch      files that were changed, and left alone, are read again
 shadow          a candidate chain beside the one in force

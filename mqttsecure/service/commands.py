@@ -20,6 +20,7 @@ from mqttsecure.errors import ConfigError
 from mqttsecure.service.asking import ask, ask_of_client, scenario_from_json
 from mqttsecure.service.ban_commands import BanCommands
 from mqttsecure.service.in_force import InForce
+from mqttsecure.service.keeping_out import kept_out
 from mqttsecure.service.watching import certificate_days_left, client_now, is_about, unheard_topics
 from mqttsecure.transport.driver import CoreDriver
 from mqttsecure.wire.constants import ReasonCode
@@ -222,7 +223,8 @@ class Commands:
         core, now = self._driver.core, self._driver.clock.seconds()
         found = [client_now(core, each, now) for each in core.state.sessions.values() if is_about(each, who)]
         unheard = list(itertools.islice(unheard_topics(core, who, now), _MAXIMUM_UNHEARD))
-        return {"total": len(found), "clients": found[:_MAXIMUM_WATCHED], "unheard": unheard}
+        barred = list(itertools.islice(kept_out(self._in_force().assembly.chain.bindings, who), _MAXIMUM_WATCHED))
+        return {"total": len(found), "clients": found[:_MAXIMUM_WATCHED], "unheard": unheard, "kept_out": barred}
 
     def disconnect(self, request: dict[str, Any]) -> dict[str, Any]:
         """End a client's connection with 0x98; its session stays."""

@@ -8,48 +8,36 @@ lost; what is over comes last. Of equal weight the latest is first.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from mqttsecure.interfaces import Advice
 from mqttsecure.service.config import BrokerConfig
+from mqttsecure.service.finding import (
+    ENDED,
+    HURT,
+    KEPT_OUT,
+    MAY_BE,
+    OVER,
+    REFUSED,
+    Finding,
+    expiry_finding,
+    utc_text,
+)
+from mqttsecure.service.live_findings import Live, live_findings
 from mqttsecure.service.mends import mend_of_denial, mend_of_disconnect, mend_of_drop, mend_of_tls
 from mqttsecure.service.parts import Parts
 from mqttsecure.service.recorded import Again, NotComparable, ask_again, is_decision
 
-__all__ = ["Finding", "Findings", "find_causes"]
+__all__ = ["Findings", "find_causes"]
 
 _MAXIMUM_FINDINGS: Final = 100
 """Different causes that are kept; a client with more has one of the first."""
 
-_SOON: Final = 30.0
-"""Days before its end from which on a certificate is mentioned."""
-
-# What weighs more is more probably why somebody asks.
-_KEPT_OUT, _REFUSED, _HURT, _ENDED, _MAY_BE, _OVER = 60, 50, 40, 30, 20, 0
-
 _BEFORE_IDENTITY: Final = ("ACCEPT", "HANDSHAKE")
 _TO_COME_IN: Final = (*_BEFORE_IDENTITY, "CONNECT", "AUTHENTICATE")
-
-
-@dataclass(slots=True)
-class Finding:
-    """One cause. ``sure`` is False for what only came from an address that the client had, too."""
-
-    kind: str
-    cause: str
-    mend: str
-    weight: int
-    last: str = ""
-    first: str = ""
-    count: int = 1
-    source: str | None = None
-    decision: str | None = None
-    today: str | None = None
-    sure: bool = True
-    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -66,10 +54,9 @@ def find_causes(
     since: datetime,
     now: datetime,
     records: Iterable[Mapping[str, Any]],
-    live: list[dict[str, Any]],
+    live: Live,
     config: BrokerConfig,
     parts: Parts | None,
-    unheard: Sequence[Mapping[str, Any]] = (),
 ) -> Findings:
     """What may be wrong with ``who``.
 
@@ -78,17 +65,17 @@ def find_causes(
         since: what is older does not count.
         now: the time of day.
         records: of the audit log.
-        live: what the running broker knows of such clients.
+        live: what the running broker knows of it.
         config: the configuration.
         parts: the same put together, where it can be; denials are put to it again.
-        unheard: what the running broker knows of topics that nobody heard.
     """
-    search = _Search(who, since, now, live)
+    search = _Search(who, since, now, live.clients)
     for record in records:
         search.take(record)
-    causes = [*search.causes(config, parts), *search.of_live(unheard)]
+    causes = [*search.causes(config, parts), *live_findings(live, since, now, config)]
     causes.sort(key=lambda each: (each.weight, each.sure, each.last), reverse=True)
-    return Findings(causes, search.seen or bool(live) or bool(unheard), live)
+    seen = search.seen or bool(live.clients or live.unheard or live.kept_out)
+    return Findings(causes, seen, live.clients)
 
 
 class _Search:
@@ -96,7 +83,7 @@ class _Search:
 
     def __init__(self, who: str, since: datetime, now: datetime, live: list[dict[str, Any]]) -> None:
         self._who = who
-        self._since = _text(since)
+        self._since = utc_text(since)
         self._now = now
         self._live = live
         self._common_name = re.compile(rf"(?:^|,)CN={re.escape(who)}(?:,|$)")
@@ -144,9 +131,9 @@ class _Search:
             if is_decision(finding.record):
                 _judge_again(finding, config, parts)
             if self._is_over(finding):
-                finding.weight = _OVER
+                finding.weight = OVER
             elif not finding.sure:
-                finding.weight = min(finding.weight, _MAY_BE)
+                finding.weight = min(finding.weight, MAY_BE)
         return found + self._of_expiry()
 
     def _is_over(self, finding: Finding) -> bool:
@@ -158,7 +145,9 @@ class _Search:
         connected = [client for client in self._live if client["connected"]]
         client_id = finding.record.get("client_id")
         same = [client for client in connected if client_id is None or client["client_id"] == client_id]
-        return any(_text(self._now - timedelta(seconds=client["connected_seconds"])) >= finding.last for client in same)
+        return any(
+            utc_text(self._now - timedelta(seconds=client["connected_seconds"])) >= finding.last for client in same
+        )
 
     def _of_expiry(self) -> list[Finding]:
         """A certificate of the log that is out of date, or soon will be."""
@@ -169,62 +158,7 @@ class _Search:
             left = (datetime.fromisoformat(expires) - self._now).total_seconds() / 86_400
         except (ValueError, TypeError):
             return []
-        return _expiry_finding(subject, left)
-
-    def of_live(self, unheard: Sequence[Mapping[str, Any]]) -> list[Finding]:
-        """What the running broker sees."""
-        found = [finding for each in unheard for finding in _of_unheard(each, self._now, self._since)]
-        for client in self._live:
-            found += _of_client(client, _text(self._now))
-        return found
-
-
-def _of_client(client: dict[str, Any], now: str) -> list[Finding]:
-    name = repr(client["client_id"])
-    found: list[Finding] = []
-    left = client["certificate_days_left"]
-    if left is not None:
-        found += _expiry_finding(name, left)
-    if not client["connected"]:
-        waits = f"; {client['queued_messages']} messages wait for it" if client["queued_messages"] else ""
-        mend = "look at the client: nothing here keeps its session from being taken up again"
-        found.append(Finding("away", f"{name} is not connected now{waits}", mend, _MAY_BE, now))
-        return found
-    if client["throttled"]:
-        mend = "let it send less, or raise the rate of the rate-limit policy"
-        found.append(Finding("throttle", f"{name} sends more than it may and is slowed down now", mend, _HURT, now))
-    if client["outbox_full_seconds"] is not None:
-        cause = f"{name} reads too slowly: its outbox has been full for {client['outbox_full_seconds']} s"
-        mend = "let it subscribe to less or read faster, or raise `outbox_bytes` of [limits]"
-        found.append(Finding("slow", cause, mend, _HURT, now))
-    return found
-
-
-def _of_unheard(unheard: Mapping[str, Any], now: datetime, since: str) -> list[Finding]:
-    """A topic on which it has published, and which nobody heard."""
-    first, last = (_text(now - timedelta(seconds=unheard[name])) for name in ("first_seconds_ago", "last_seconds_ago"))
-    if last < since:
-        return []
-    who = f"{unheard['client_id']!r} published to {unheard['topic']!r}, which was accepted, and nobody subscribed to it"
-    if unheard["heard_now"]:
-        mend = "whoever is to get such a message while away needs a session that lasts; or publish it with RETAIN"
-        return [Finding("unheard", f"{who} then", mend, _OVER, last, first)]
-    mend = "compare it with the filters of those who should get it: mqttsecure clients show NAME"
-    return [Finding("unheard", who, mend, _ENDED, last, first)]
-
-
-def _expiry_finding(subject: str, left: float) -> list[Finding]:
-    if left > _SOON:
-        return []
-    if left <= 0:
-        cause = f"the certificate of {subject} has been out of date for {-left:.1f} days"
-        return [Finding("certificate", cause, "issue a new certificate to the client", _KEPT_OUT)]
-    cause = f"the certificate of {subject} is out of date in {left:.1f} days"
-    return [Finding("certificate", cause, "issue a new certificate to the client in time", _MAY_BE)]
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return expiry_finding(subject, left)
 
 
 def _address(peer: str) -> str:
@@ -268,7 +202,7 @@ def _finding(record: Mapping[str, Any]) -> Finding | None:
     if is_decision(record):
         if record.get("effect") != "deny":
             return None
-        weight = _KEPT_OUT if record["stage"] in _TO_COME_IN else _REFUSED
+        weight = KEPT_OUT if record["stage"] in _TO_COME_IN else REFUSED
         source = f"{record['file']}:{record.get('line')}" if "file" in record else None
         decision = str(record.get("decision", "")) or None
         return Finding(
@@ -280,17 +214,17 @@ def _finding(record: Mapping[str, Any]) -> Finding | None:
     if event == "tls_failure":
         certificate = record.get("certificate")
         holder = f" (certificate of {certificate.get('subject')})" if isinstance(certificate, dict) else ""
-        return Finding("tls_failure", text + holder, mend_of_tls(record), _KEPT_OUT, when, when, count, record=record)
+        return Finding("tls_failure", text + holder, mend_of_tls(record), KEPT_OUT, when, when, count, record=record)
     if event == "disconnect":
         code = f" [0x{int(record['reason_code']):02x}]" if record.get("reason_code") else ""
         cause = f"the connection {'was left' if record.get('by_peer') else 'was closed'}: {text}{code}"
-        return Finding("disconnect", cause, mend_of_disconnect(record), _ENDED, when, when, count, record=record)
+        return Finding("disconnect", cause, mend_of_disconnect(record), ENDED, when, when, count, record=record)
     if event == "throttle":
         mend = "let it send less, or raise the rate of the rate-limit policy"
-        return Finding("throttle", "it sends more than it may and is slowed down", mend, _HURT, when, when, count)
+        return Finding("throttle", "it sends more than it may and is slowed down", mend, HURT, when, when, count)
     if event == "drop":
         what = f"message on {record['topic']!r}" if record.get("topic") else "messages"
-        return Finding("drop", f"{what} not kept for it: {text}", mend_of_drop(record), _HURT, when, when, count)
+        return Finding("drop", f"{what} not kept for it: {text}", mend_of_drop(record), HURT, when, when, count)
     return None
 
 
@@ -315,7 +249,7 @@ def _judge_again(finding: Finding, config: BrokerConfig, parts: Parts | None) ->
     if again.permitted:
         if not again.assumed:
             finding.today = f"permitted today{_by(again)}; it was changed since, or take care that it is reloaded"
-            finding.weight = min(finding.weight, _MAY_BE)
+            finding.weight = min(finding.weight, MAY_BE)
         return
     finding.today = "denied today as well"
     for policy, advice in again.advice.items():

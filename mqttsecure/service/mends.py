@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mqttsecure.service.config import BrokerConfig, PolicyConfig
 from mqttsecure.wire.constants import ReasonCode
 
-__all__ = ["mend_of_denial", "mend_of_disconnect", "mend_of_drop", "mend_of_tls"]
+__all__ = ["mend_of_ban", "mend_of_block", "mend_of_denial", "mend_of_disconnect", "mend_of_drop", "mend_of_tls"]
 
 Record = Mapping[str, Any]
 
@@ -188,7 +189,31 @@ def _topics(record: Record, policy: PolicyConfig, config: BrokerConfig) -> str:
 
 
 def _ban(record: Record, policy: PolicyConfig, config: BrokerConfig) -> str:
-    return "find out what it was banned for (below, or in the log), then lift it: mqttsecure bans --help"
+    address = str(record.get("peer", "")).rpartition(":")[0].strip("[]")
+    return mend_of_ban(address, "wait" if record.get("rule") == "wait" else "ban", config)
+
+
+def mend_of_ban(address: str, kind: str, config: BrokerConfig) -> str:
+    """Against a ban of an address or prefix, or a wait of a client there."""
+    command = f"mqttsecure bans remove {shlex.quote(address)} --config {shlex.quote(str(config.path))}"
+    if kind == "wait":
+        return f"mend what it fails at (below, or in the log), and let it wait; to let it try at once: {command}"
+    return f"mend what it was banned for (below, or in the log), then lift it: {command}"
+
+
+def _block(record: Record, policy: PolicyConfig, config: BrokerConfig) -> str:
+    kind = "user" if record.get("rule") == "user" else "client"
+    return mend_of_block(kind, str(record.get("principal" if kind == "user" else "client_id", "")), config)
+
+
+def mend_of_block(kind: str, name: str, config: BrokerConfig) -> str:
+    """Against a block of a client or user by hand."""
+    whom = shlex.quote(name) if name.isprintable() and name else "NAME"
+    option = "--user " if kind == "user" else ""
+    return (
+        "somebody has blocked it by hand; to let it in again: "
+        f"mqttsecure clients unblock {option}{whom} --config {shlex.quote(str(config.path))}"
+    )
 
 
 _BY_USE: Final[dict[str, Callable[[Record, PolicyConfig, BrokerConfig], str]]] = {
@@ -202,4 +227,5 @@ _BY_USE: Final[dict[str, Callable[[Record, PolicyConfig, BrokerConfig], str]]] =
     "rate-limit": _rate,
     "topic-acl": _topics,
     "ban": _ban,
+    "block-list": _block,
 }

@@ -93,6 +93,8 @@ class BansTests(BansCase):
             self.client("bob-1", "bob")
             names = [each for each in arguments if each in ("--user", "press-7", "lab:alice")]
             self.assertIn(names[-1], self.run_command("clients", "blocked").stdout)
+            text = self.run_command("why", names[-1], code=3).stdout
+            self.assertIn(f"mqttsecure clients unblock {' '.join(names)} --config {self.files.config}", text)
             self.run_command("clients", "unblock", *names)
             self.client(client_id)
         self.assertEqual(self.ask_json("clients", "blocked"), {"blocked": []})

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.service.config import BrokerConfig, read_config
 from mqttsecure.service.findings import Findings, find_causes
+from mqttsecure.service.live_findings import Live
 from tests.support.config import write_config
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
@@ -47,7 +48,7 @@ class FindingsTests(SynchronousTestCase):
         self.config: BrokerConfig = read_config(write_config(folder).config)[0]
 
     def find(self, *records: Any, who: str = "pump-7", live: list[dict[str, Any]] | None = None) -> Findings:
-        return find_causes(who, NOW - timedelta(hours=1), NOW, records, live or [], self.config, None)
+        return find_causes(who, NOW - timedelta(hours=1), NOW, records, Live(live or []), self.config, None)
 
     def kinds(self, *records: Any, **more: Any) -> list[tuple[str, bool]]:
         return [(each.kind, each.weight == 0) for each in self.find(*records, **more).causes]
@@ -105,13 +106,62 @@ class FindingsTests(SynchronousTestCase):
     def test_unheard(self) -> None:
         """A topic without a subscriber, of a client that may be gone; what is heard by now is over."""
         told = [unheard("a/b", 60), unheard("old", 7200), unheard("c", 30, heard_now=True)]
-        found = find_causes("pump-7", NOW - timedelta(hours=1), NOW, [], [], self.config, None, told)
+        found = find_causes("pump-7", NOW - timedelta(hours=1), NOW, [], Live(unheard=told), self.config, None)
         self.assertTrue(found.seen)
         self.assertEqual(
             [(each.kind, each.weight == 0) for each in found.causes], [("unheard", False), ("unheard", True)]
         )
         self.assertIn("'pump-7' published to 'a/b'", found.causes[0].cause)
         self.assertEqual((found.causes[0].last, found.causes[0].first), (at(1), at(70 / 60)))
+
+    def test_kept_out(self) -> None:
+        """A ban, a wait and a block come first, each with the command that ends it."""
+        told: list[dict[str, Any]] = [
+            {"kind": "ban", "name": "192.0.2.0/24", "until": None, "why": "by hand (scans)", "source": "broker.toml:7"},
+            {"kind": "wait", "name": "192.0.2.7", "until": None, "why": "x failed too often", "seconds": 4.2},
+            {"kind": "user", "name": "lab:pump", "until": "2026-11-24T00:00:00+00:00", "why": ""},
+            {"kind": "client", "name": "pump 7", "until": None, "why": "stolen"},
+        ]  # fmt: skip
+        told = [{"source": None} | each for each in told]
+        found = find_causes("pump-7", NOW - timedelta(hours=1), NOW, [], Live(kept_out=told), self.config, None).causes
+        for finding, cause, command in zip(
+            found,
+            (
+                "the address 192.0.2.0/24 is banned until that is lifted: by hand (scans)",
+                "x failed too often, and has to wait for 4 s",
+                "the user 'lab:pump' is blocked until 2026-11-24T00:00:00+00:00",
+                "the client 'pump 7' is blocked until that is lifted: stolen",
+            ),
+            (
+                "bans remove 192.0.2.0/24",
+                "bans remove 192.0.2.7",
+                "clients unblock --user lab:pump",
+                "clients unblock 'pump 7'",
+            ),
+            strict=True,
+        ):
+            self.assertEqual(finding.cause, cause)
+            self.assertIn(f"mqttsecure {command} --config {self.config.path}", finding.mend)
+        self.assertEqual(found[0].source, "broker.toml:7")
+
+    def test_denials_of_bans_and_blocks(self) -> None:
+        """Also out of the log alone there is a command to type."""
+        bans = '[[policy]]\nid = "bans"\nuse = "ban"\n[[policy]]\nid = "blocked"\nuse = "block-list"\nfile = "b"\n'
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.config = read_config(write_config(folder, extra_policies=bans).config)[0]
+        found = self.find(
+            denial("CONNECT", 3, policy="bans", rule="wait"),
+            denial("CONNECT", 2, policy="blocked", rule="client"),
+            denial("AUTHENTICATE", 1, policy="blocked", rule="user", principal="lab:pump"),
+        ).causes
+        for cause, words in zip(
+            found, ("unblock --user lab:pump --config", "unblock pump-7 --config", "bans remove 192.0.2.7 --config"),
+            strict=True,
+        ):  # fmt: skip
+            self.assertIn(words, cause.mend)
+        (cause,) = self.find(denial("ACCEPT", policy="bans", peer="[2001:db8::7]:1"), who="2001:db8::7").causes
+        self.assertIn("bans remove 2001:db8::7 --config", cause.mend)
 
     def test_certificate_of_the_log(self) -> None:
         """One that was refused long since, and one that will be soon."""
