@@ -107,6 +107,7 @@ class Database:
         self._tidying: Tidying | None = None
         self._inode: tuple[int, int] | None = None
         self._mended = 0
+        self._has_written = False
         self._since_tidied = 0
 
     def open(self) -> None:
@@ -127,7 +128,6 @@ class Database:
         except ConfigError:
             self._give_up()
             raise
-        self._lock.note(ended_in_order=False)
 
     def _open_file(self, lock: Lock) -> None:
         finish_mending(self.path)
@@ -229,6 +229,10 @@ class Database:
                 raise
             self._mend(error)
             self._attempt(action)
+        if self._lock is not None and not self._has_written:
+            # Not before: until a transaction is on disk, the name of the WAL may not be.
+            self._lock.note(ended_in_order=False)
+            self._has_written = True
 
     def _attempt(self, action: Callable[[sqlite3.Connection, Tidying], object]) -> None:
         connection = self._connection or self._reconnect()
@@ -249,13 +253,16 @@ class Database:
         The connection is kept where that can be: what a failed commit left in the WAL counts for nothing to it, while
         a new one could take it for written, and the same batch would then be applied twice.
         """
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         try:
             if connection.in_transaction:
                 connection.rollback()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NEEDS_NEW_CONNECTION:
+            if code in _NEEDS_NEW_CONNECTION:
                 self._disconnect()
-            else:
-                self._tidy_anew(connection)
+                return
+            self._tidy_anew(connection)
+            if self._checkpoints is not None and code == sqlite3.SQLITE_FULL:
+                self._checkpoints.run()  # then the WAL begins anew, within the room that it has
         except sqlite3.Error:
             self._disconnect()
 
@@ -308,7 +315,10 @@ class Database:
                 in_wal = self._checkpoints.pages()
         except sqlite3.Error:
             pass  # what is in the WAL stays there
+        if in_wal == 0:
+            self._lock.note(ended_in_order=True)  # before the WAL is removed
         self._disconnect()
-        self._lock.note(ended_in_order=in_wal == 0 or not beside(self.path, "-wal").exists())
+        if in_wal and not beside(self.path, "-wal").exists():
+            self._lock.note(ended_in_order=True)
         self._lock.release()
         self._lock = None

@@ -14,7 +14,7 @@ from mqttsecure.store.memory import Contents
 from mqttsecure.store.reading import read_entries, read_retained, read_sessions
 from mqttsecure.store.tables import ALL
 
-__all__ = ["batches", "dump", "opened", "write"]
+__all__ = ["batches", "dump", "expected", "flip", "opened", "read_all", "tidied", "write"]
 
 
 def batches(sessions: int, entries: int, payload: int = 100) -> Iterator[Batch]:
@@ -68,6 +68,28 @@ def dump(database: Database) -> dict[str, list[tuple[object, ...]]]:
         )
         for table in ALL
     }
+
+
+def expected(contents: Contents) -> dict[str, list[tuple[object, ...]]]:
+    """What is in the tables when all is tidy."""
+    return {
+        "sessions": sorted(contents.sessions.values()),
+        "subscriptions": sorted(contents.subscriptions.values()),
+        "messages": sorted(contents.messages.values()),
+        "entries": sorted(contents.entries.values()),
+        "incoming": sorted(contents.incoming),
+        "retained": sorted(contents.retained.values()),
+        "ended": [],
+    }
+
+
+def tidied(database: Database) -> dict[str, list[tuple[object, ...]]]:
+    """The rows once nothing is left to tidy up, without writers."""
+    while database.is_untidy:
+        database.tidy()
+    rows = dump(database)
+    del rows["writers"]
+    return rows
 
 
 def read_all(database: Database) -> int:

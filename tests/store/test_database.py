@@ -14,22 +14,8 @@ from mqttsecure.core.records import Batch
 from mqttsecure.store.contract import session
 from mqttsecure.store.database import Database, in_words
 from mqttsecure.store.invariants import find_faults
-from mqttsecure.store.memory import Contents
 from tests.store.model import Model
-from tests.store.rows import batches, dump, opened
-
-
-def expected(contents: Contents) -> dict[str, list[tuple[object, ...]]]:
-    """What is in the tables when all is tidy."""
-    return {
-        "sessions": sorted(contents.sessions.values()),
-        "subscriptions": sorted(contents.subscriptions.values()),
-        "messages": sorted(contents.messages.values()),
-        "entries": sorted(contents.entries.values()),
-        "incoming": sorted(contents.incoming),
-        "retained": sorted(contents.retained.values()),
-        "ended": [],
-    }
+from tests.store.rows import batches, dump, expected, opened
 
 
 class DatabaseTests(SynchronousTestCase):

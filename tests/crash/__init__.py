@@ -1,0 +1,1 @@
+"""A disk that fails and loses power, under a real process: see faults.py."""
