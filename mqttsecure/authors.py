@@ -10,14 +10,14 @@ by itself: that is what ``environment`` is for, so that a test can set them.
     services    HttpsClient, HttpsAnswer, HttpsFault, TlsMaterial, check_https_url
     rules       RuleSet: grants as rules, which containment, prove, diff and explain work on
     secrets     read_secret
-    errors      ConfigError, QuotaExceeded
+    errors      ConfigError, MqttError, QuotaExceeded
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from mqttsecure.errors import ConfigError, QuotaExceeded
+from mqttsecure.errors import ConfigError, MqttError, QuotaExceeded
 from mqttsecure.policy.builtin.networks import NetworkTable, parse_network
 from mqttsecure.policy.builtin.options import PolicyOptions
 from mqttsecure.policy.https import HttpsAnswer, HttpsClient, HttpsFault, TlsMaterial, check_https_url
@@ -41,6 +41,7 @@ __all__ = [
     "HttpsAnswer",
     "HttpsClient",
     "HttpsFault",
+    "MqttError",
     "NetworkTable",
     "PolicyOptions",
     "QuotaExceeded",

@@ -7,6 +7,7 @@ import click
 
 from mqttsecure.cli.nft import nft
 from mqttsecure.cli.policy_diff import diff_policies
+from mqttsecure.cli.policy_new import new_policy
 from mqttsecure.cli.policy_prove import prove_claim
 from mqttsecure.cli.policy_test import run_policy_tests
 
@@ -23,12 +24,14 @@ def policy() -> None:
       mqttsecure policy prove -c etc/broker.toml --who group:guests --never publish 'plant/#'
       mqttsecure policy diff etc/broker.toml next.toml     who gains and who loses what
       mqttsecure policy nft etc/broker.toml                the ACCEPT stage as a firewall of the kernel
+      mqttsecure policy new valve-guard                    a policy of your own to begin with, tested
 
     Exit codes: those of the command below it.
     """
 
 
 policy.add_command(diff_policies)
+policy.add_command(new_policy)
 policy.add_command(nft)
 policy.add_command(prove_claim)
 policy.add_command(run_policy_tests)

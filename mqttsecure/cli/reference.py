@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from mqttsecure.core.decisions import Role, Stage
+from mqttsecure.policy.discovery import BUILT_IN
 from mqttsecure.policy.registry import FoundFactory, PolicyRegistry
 from mqttsecure.service.explain_errors import keys_of
 from mqttsecure.service.quantities import format_duration, format_size
@@ -25,7 +26,6 @@ from mqttsecure.service.schema import ConfigTables, TlsTable
 
 __all__ = ["Key", "describe_keys", "reference_page"]
 
-BUILT_IN = "mqttsecure"
 """The distribution whose policies the page describes."""
 
 _KINDS = {str: "string", int: "whole number", float: "number", bool: "true or false", dict: "table"}

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from mqttsecure.cli.reference import BUILT_IN
 from mqttsecure.core.decisions import Role, Stage
+from mqttsecure.policy.discovery import BUILT_IN
 from mqttsecure.policy.registry import FoundFactory, PolicyRegistry
 
 __all__ = ["BEGIN", "END", "stage_table", "with_table"]

@@ -15,10 +15,11 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import os
+import re
 import stat
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +33,10 @@ import twisted.plugins
 from mqttsecure.errors import PolicyLoadError
 from mqttsecure.policy.secrets import open_regular
 
-__all__ = ["LOCAL", "ImportFailure", "PluginModule", "local_modules", "plugin_modules"]
+__all__ = ["BUILT_IN", "LOCAL", "ImportFailure", "LeftOut", "PluginModule", "local_modules", "plain", "plugin_modules"]
+
+BUILT_IN: Final = "mqttsecure"
+"""The distribution of the policies that come with the broker."""
 
 LOCAL: Final = "local"
 """The distribution of single-file policies."""
@@ -75,8 +79,29 @@ class ImportFailure:
         return name.replace("-", "_") in self.file.stem
 
 
-def plugin_modules() -> Iterator[PluginModule | ImportFailure]:
-    """The modules of ``twisted.plugins``, on the whole import path, that have to do with us."""
+@dataclass(slots=True, frozen=True)
+class LeftOut:
+    """A module that was not imported, since its distribution is not among those that may bring policies."""
+
+    module: str
+    file: Path
+    distribution: str
+    version: str
+
+
+def plain(distribution: str) -> str:
+    """A distribution's name as pip compares it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def plugin_modules(allowed: Collection[str] | None = None) -> Iterator[PluginModule | ImportFailure | LeftOut]:
+    """The modules of ``twisted.plugins``, on the whole import path, that have to do with us.
+
+    Args:
+        allowed: the distributions that may bring policies beside the broker's own; None for all. Modules of others are
+            not imported.
+    """
+    welcome = None if allowed is None else {BUILT_IN, *map(plain, allowed)}
     # The package's path was made of what sys.path was when it was first imported.
     known = twisted.plugins.__path__
     known.extend(path for path in pluginPackagePaths(twisted.plugins.__name__) if path not in known)
@@ -85,6 +110,9 @@ def plugin_modules() -> Iterator[PluginModule | ImportFailure]:
         if not _mentions_us(file):
             continue
         distribution, version = _distribution_of(file)
+        if welcome is not None and plain(distribution) not in welcome:
+            yield LeftOut(module.name, file, distribution, version)
+            continue
         try:
             loaded = importlib.import_module(module.name)
         except (Exception, SystemExit):
@@ -109,7 +137,7 @@ def _distribution_of(file: Path) -> tuple[str, str]:
         if Path(str(distribution.locate_file(record))).resolve() == file.resolve():
             return distribution.metadata["Name"], distribution.version
     if file.resolve().parent == Path(mqttsecure.__file__).resolve().parent.parent / "twisted" / "plugins":
-        return "mqttsecure", "checkout"
+        return BUILT_IN, "checkout"
     return "unpackaged", "unknown"
 
 

@@ -12,7 +12,7 @@ import difflib
 import inspect
 import textwrap
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -31,7 +31,14 @@ from mqttsecure.interfaces import (
     IStateKeeper,
     IStrikeObserver,
 )
-from mqttsecure.policy.discovery import LOCAL, ImportFailure, PluginModule, local_modules, plugin_modules
+from mqttsecure.policy.discovery import (
+    LOCAL,
+    ImportFailure,
+    LeftOut,
+    PluginModule,
+    local_modules,
+    plugin_modules,
+)
 
 __all__ = ["FoundFactory", "ImportFailure", "PolicyRegistry", "verify_factory", "verify_policy"]
 
@@ -59,10 +66,11 @@ class FoundFactory:
 class PolicyRegistry:
     """The policies that are installed, as they were when it was made."""
 
-    def __init__(self, paths: Sequence[Path] = ()) -> None:
+    def __init__(self, paths: Sequence[Path] = (), distributions: Collection[str] | None = None) -> None:
         """
         Args:
             paths: folders of single-file policies (``[plugins] path``).
+            distributions: those that may bring policies beside the broker's own; None for all.
 
         Raises:
             PolicyLoadError: one of the folders does not exist, or others may write to it.
@@ -70,10 +78,14 @@ class PolicyRegistry:
         self._found: list[FoundFactory] = []
         self.failures: list[ImportFailure] = []
         """Modules that could not be imported: no fault unless a policy of theirs is named."""
+        self.left_out: list[LeftOut] = []
+        """Modules of distributions that may not bring policies; they were not imported."""
         seen: set[int] = set()
-        for module in [*plugin_modules(), *local_modules(paths)]:
+        for module in [*plugin_modules(distributions), *local_modules(paths)]:
             if isinstance(module, ImportFailure):
                 self.failures.append(module)
+            elif isinstance(module, LeftOut):
+                self.left_out.append(module)
             else:
                 self._collect(module, seen)
 
@@ -138,6 +150,11 @@ class PolicyRegistry:
         for failure in self.failures:
             if failure not in own:
                 lines.append(f"  {failure.module} ({failure.file}) failed to import: {failure.reason}")
+        lines += [
+            f"  {each.distribution} {each.version} ({each.file}) was not looked into: `distributions` of [plugins] "
+            f"does not name it; add {each.distribution!r} there if it may bring policies"
+            for each in self.left_out
+        ]
         return "\n".join(lines)
 
 

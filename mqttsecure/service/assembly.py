@@ -197,7 +197,8 @@ class _Builder:
 
     def _registry(self) -> PolicyRegistry | None:
         try:
-            return PolicyRegistry([path for path in self._config.plugin_paths if path.is_dir()])
+            folders = [path for path in self._config.plugin_paths if path.is_dir()]
+            return PolicyRegistry(folders, self._config.plugin_distributions)
         except PolicyLoadError as error:
             self._problems.add(("plugins", "path"), str(error))
             return None

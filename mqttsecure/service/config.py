@@ -138,6 +138,7 @@ class BrokerConfig:
     aliases: dict[Principal, Principal]
     limits: Limits
     plugin_paths: tuple[Path, ...]
+    plugin_distributions: tuple[str, ...] | None
     development: Path | None
     """Where development files are made, None where none are."""
     log_format: str
@@ -296,6 +297,7 @@ def _resolve(file: Path, lines: TomlLines, tables: Tables) -> BrokerConfig:
         aliases={_principal(table.principal): _principal(table.is_) for table in tables.alias.values()},
         limits=limits,
         plugin_paths=tuple(resolve_path(directory, name) for name in tables.plugins.path),
+        plugin_distributions=tables.plugins.distributions,
         development=resolve_path(directory, development.directory) if development.generate else None,
         log_format=tables.log.format,
         log_level=tables.log.level,

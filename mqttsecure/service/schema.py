@@ -278,6 +278,12 @@ class PluginsTable(Table):
         default=(),
         example=["plugins"],
     )
+    distributions: Strings | None = documented(
+        "Distributions (as pip names them) that may bring policies beside the broker's own; modules of others are not "
+        "imported. Default: all. Files in `path` need no leave.",
+        default=None,
+        example=["acme-mqtt-policies"],
+    )
 
 
 class DevelopmentTable(Table):

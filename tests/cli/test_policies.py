@@ -45,7 +45,29 @@ class PoliciesTests(unittest.SynchronousTestCase):
         names = {each["name"]: each for each in answer["policies"]}
         self.assertEqual(names["topic-acl"]["stages"]["SUBSCRIBE"], "grants")
         self.assertIn("rules", names["topic-acl"]["options"]["properties"])
-        self.assertEqual(answer["failures"], [])
+        self.assertEqual((answer["failures"], answer["left_out"]), ([], []))
+        self.assertEqual(names["topic-acl"]["docs"], "docs/reference/policies/topic-acl.md")
+        for each in answer["policies"]:
+            self.assertTrue(Path(each["file"]).is_file() and each["version"], each["name"])
+
+    def test_origin_and_options_in_the_table(self) -> None:
+        """The table has file, options and page of each."""
+        told = self.policies().stdout
+        for expected in ("mqttsecure_policies.py", "rules_file", "docs/reference/policies/topic-acl.md"):
+            self.assertIn(expected, told)
+
+    def test_failures_for_programs(self) -> None:
+        """JSON has each failure in its parts, with the reason."""
+        directory = Path(self.mktemp()).absolute()
+        (directory / "plugins").mkdir(parents=True)
+        config = write_config(directory, extra='[plugins]\npath = ["plugins"]\n').config
+        broken = directory / "plugins" / "broken.py"
+        broken.write_text("import mqttsecure.nonsense\n")
+        broken.chmod(0o644)
+        (failure,) = json.loads(self.policies("--json", "--config", config).stdout)["failures"]
+        self.assertEqual((failure["file"], failure["distribution"]), (str(broken), "local"))
+        self.assertIn("mqttsecure.nonsense", failure["reason"])
+        self.assertIn("Traceback", failure["traceback"])
 
     def test_single_files(self) -> None:
         """Those of a configuration are listed with it, and one that cannot be imported is told."""

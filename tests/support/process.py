@@ -54,6 +54,7 @@ class BrokerProcess:
         *,
         twistd_arguments: Sequence[str] = ("-n", "--pidfile="),
         environment: dict[str, str] | None = None,
+        python: Path | None = None,
     ) -> None:
         """
         Args:
@@ -61,11 +62,13 @@ class BrokerProcess:
             directory: a folder for the output, which is also the working folder; a test's ``self.mktemp()``, made.
             twistd_arguments: before ``mqttsecure``.
             environment: variables on top of this process's own.
+            python: of another environment, in which the broker is installed; of this checkout is then nothing run.
         """
         self.config = Path(config).absolute()
         self.directory = Path(directory).absolute()
         self._arguments = list(twistd_arguments)
         self._environment = environment or {}
+        self._python = python
         self._process: subprocess.Popen[bytes] | None = None
         self._output = self.directory / f"broker-{id(self):x}.log"
         self.addresses: dict[str, list[tuple[str, int]]] = {}
@@ -86,7 +89,17 @@ class BrokerProcess:
     def spawn(self) -> None:
         """Start it and do not wait."""
         environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1", **self._environment}
-        command = [sys.executable, "-c", _LAUNCHER, *self._arguments, "mqttsecure", "--config", str(self.config)]
+        if self._python is not None:
+            del environment["PYTHONPATH"]
+        command = [
+            str(self._python or sys.executable),
+            "-c",
+            _LAUNCHER,
+            *self._arguments,
+            "mqttsecure",
+            "--config",
+            str(self.config),
+        ]
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 command,
@@ -118,9 +131,10 @@ class BrokerProcess:
             time.sleep(0.02)
         self.addresses = self._listening()
         imported = _IMPORTED.search(self.log)
-        if imported is None or not Path(imported[1]).resolve().is_relative_to(CHECKOUT):
+        home = CHECKOUT if self._python is None else self._python.parent.parent
+        if imported is None or not Path(imported[1]).is_relative_to(home):
             self.kill()
-            raise BrokerDidNotStart(f"runs other code than this checkout's:\n{self.log}")
+            raise BrokerDidNotStart(f"runs other code than that of {home}:\n{self.log}")
         return self
 
     def _listening(self) -> dict[str, list[tuple[str, int]]]:

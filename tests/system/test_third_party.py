@@ -134,6 +134,19 @@ class ThirdPartyPackageTests(SynchronousTestCase):
             shown = self.run_python("bin/mqttsecure", "check", "--table", "--json", str(self.config(use)))
             self.assertIn('"hours"', shown)
 
+    def test_distributions_that_may_bring_policies(self) -> None:
+        """With a list of distributions, one that is not on it is not even imported, and the mend says what to add."""
+        for listed, expect in ('["Mqttsecure_Business.Hours"]', 0), ("[]", 1):
+            config = self.config()
+            text = config.read_text()
+            config.write_text(f"{text}\n[plugins]\ndistributions = {listed}\n")
+            told = self.run_python("bin/mqttsecure", "check", str(config), expect=expect)
+            self.assertEqual("was not looked into" in told, expect == 1, told)
+            self.assertEqual("add 'mqttsecure-business-hours' there" in told, expect == 1, told)
+        listed_policies = json.loads(self.run_python("bin/mqttsecure", "policies", "--json", "--config", str(config)))
+        self.assertNotIn("business-hours", [each["name"] for each in listed_policies["policies"]])
+        self.assertEqual([each["distribution"] for each in listed_policies["left_out"]], ["mqttsecure-business-hours"])
+
     def test_presence_alone_enables_nothing(self) -> None:
         """Installed but not named it has no say."""
         folder = Path(self.mktemp())

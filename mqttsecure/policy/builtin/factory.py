@@ -49,6 +49,11 @@ class BuiltinFactory:
         return self._factory
 
     @property
+    def docs(self) -> str:
+        """Where its page is, in the documentation."""
+        return f"docs/reference/policies/{self.name}.md"
+
+    @property
     def summary(self) -> str:
         return str(self.factory.summary)
 
