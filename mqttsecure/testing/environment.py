@@ -16,7 +16,8 @@ from zope.interface import implementer
 
 from mqttsecure.core.decisions import Source
 from mqttsecure.errors import QuotaExceeded
-from mqttsecure.interfaces import IAuthority, IPolicyEnvironment
+from mqttsecure.interfaces import IAuthority, IPolicyEnvironment, IUsage
+from mqttsecure.policy.environment import NoUsage
 
 __all__ = ["TestAuthority", "TestEnvironment", "Workers"]
 
@@ -61,6 +62,7 @@ class TestEnvironment:
         refused: how many pieces of work were refused or failed.
         before: called before the time of day, random bytes or a thread is given; for tests of what happens meanwhile.
         rejudged: what was put to ``request_rejudging``, in order.
+        usage: what the broker holds; nothing, unless a test puts another :class:`~mqttsecure.interfaces.IUsage` there.
     """
 
     __test__ = False
@@ -93,6 +95,7 @@ class TestEnvironment:
         self.refused = 0
         self.before: Callable[[], None] | None = None
         self.rejudged: list[set[int] | None] = []
+        self.usage: IUsage = NoUsage()
         self._folder = folder.absolute()
         self._start = start
         self._random = 0
