@@ -19,6 +19,7 @@ __all__ = [
     "ConfigError",
     "EncodeError",
     "KeepAliveTimeout",
+    "LabError",
     "MalformedPacket",
     "MqttError",
     "MqttsecureError",
@@ -164,3 +165,7 @@ class PolicyLoadError(ConfigError):
 
 class CaptureError(MqttsecureError):
     """A capture, a key log or a certificate cannot be read, or a server cannot be reached; the text has the mend."""
+
+
+class LabError(MqttsecureError):
+    """The lab cannot do it here or now; the text has the mend."""

@@ -13,6 +13,7 @@ from mqttsecure.cli.check import check
 from mqttsecure.cli.explain import explain
 from mqttsecure.cli.handshake import handshake
 from mqttsecure.cli.import_ import import_
+from mqttsecure.cli.lab import lab
 from mqttsecure.cli.passwd import passwd
 from mqttsecure.cli.policies import policies
 from mqttsecure.cli.policy import policy
@@ -72,6 +73,7 @@ main.add_command(check)
 main.add_command(explain)
 main.add_command(import_)
 main.add_command(handshake)
+main.add_command(lab)
 main.add_command(passwd)
 main.add_command(policies)
 main.add_command(policy)

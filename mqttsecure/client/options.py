@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
+
+from OpenSSL import SSL
 
 from mqttsecure.client.failures import OptionsInvalid
 from mqttsecure.client.pins import check_pin
@@ -52,6 +55,7 @@ class TlsOptions:
         server_name: the name that the certificate must have, where it is not the host connected to.
         pin: ``sha256:`` and the fingerprint of the broker's certificate, which is demanded on top of the rest.
         verify: False leaves the pin as the only thing that is checked, so that there must be one.
+        adjust: changes the context once all else is set: a key log or another version, for lessons and tests.
     """
 
     ca_file: Path | None = None
@@ -60,6 +64,7 @@ class TlsOptions:
     server_name: str | None = None
     pin: str | None = None
     verify: bool = True
+    adjust: Callable[[SSL.Context], object] | None = None
 
     def __post_init__(self) -> None:
         if self.pin is not None:

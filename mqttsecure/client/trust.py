@@ -98,6 +98,9 @@ class Trust:
         if options.certificate_file is not None:
             _load_own(self._context, options.certificate_file, options.key_file or options.certificate_file)
         self.judge = Judge(address, options, trusted)
+        if options.adjust is not None:
+            options.adjust(self._context)
+        # Last: whoever is the broker is judged, whatever was adjusted.
         self._context.set_verify(SSL.VERIFY_PEER, self.judge.judge)
 
     def _load_anchors(self, ca_file: Path | None) -> frozenset[bytes]:

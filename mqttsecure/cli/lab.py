@@ -1,0 +1,198 @@
+# -*- test-case-name: tests.cli.test_lab -*-
+"""``mqttsecure lab``: the whole experiment on one machine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from mqttsecure.cli.output import EXIT_PROBLEMS, json_option, print_json, print_problems, print_table
+from mqttsecure.errors import CaptureError, LabError
+from mqttsecure.lab.experiment.folder import LabFolder
+from mqttsecure.lab.experiment.preparing import prepare
+from mqttsecure.lab.experiment.setting import running, set_up, take_down
+from mqttsecure.lab.experiment.traffic import CAPTURE, RUN, RunOptions, run_traffic
+from mqttsecure.lab.network.machine import examine
+from mqttsecure.lab.network.plan import Mode
+from mqttsecure.pki.keys import DEFAULT_KIND, KEY_KINDS
+
+__all__ = ["EXIT_CANNOT", "lab"]
+
+EXIT_CANNOT: Final = 4
+"""This machine, or this lab as it is, does not let it; the mend is told."""
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_FOLDER: Final = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+
+
+def _tells_problems(command: _F) -> _F:
+    @functools.wraps(command)
+    def told(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except (LabError, CaptureError) as error:
+            print_problems(str(error).splitlines())
+        except OSError as error:
+            print_problems([f"{error.filename or 'a file'}: {error.strerror}; mend its owner or mode"])
+        raise click.exceptions.Exit(EXIT_CANNOT)
+
+    return told  # type: ignore[return-value]  # the same function
+
+
+@click.group()
+def lab() -> None:
+    """Do the whole experiment: a LAN, a secure broker, its clients, an attacker, a capture, a report.
+
+    \b
+    Examples, in this order:
+      mqttsecure lab init mylab        policy, CA, certificates, users, keys of a tunnel
+      mqttsecure lab up mylab          switch, broker, subscriber, publisher, mallory; firewall from the policy
+      mqttsecure lab down mylab        nothing is left behind
+
+    \b
+    Exit codes of all of them:
+      0  done, nothing wrong
+      1  something was found: a message was lost, an attack succeeded, a requirement is not met
+      2  the command line makes no sense
+      4  this machine or this lab does not let it; the mend is told on stderr
+    """
+
+
+@lab.command()
+@_FOLDER
+@click.option(
+    "--key", "kind", type=click.Choice(KEY_KINDS), default=DEFAULT_KIND, show_default=True, help="Kind of keys."
+)
+@json_option
+@_tells_problems
+def init(folder: Path, kind: str, as_json: bool) -> None:
+    """Prepare a lab in FOLDER: one policy, a CA, certificates for broker and devices, users, keys of a tunnel.
+
+    \b
+    Examples:
+      mqttsecure lab init mylab
+      mqttsecure lab init mylab --key rsa-3072
+
+    Exit codes: 0 prepared, 2 the command line makes no sense, 4 the folder is not empty or cannot be written.
+    """
+    made = prepare(LabFolder.at(folder), datetime.now(UTC), kind=kind)
+    if as_json:
+        print_json(list(map(str, made)))
+        return
+    click.echo(f"prepared {folder}: policy broker.toml, CA ca/, certificates, users alice and bob, keys of a tunnel")
+    click.echo(f"next: mqttsecure lab up {folder}")
+
+
+@lab.command()
+@_FOLDER
+@click.option("--vpn", is_flag=True, help="Broker and devices meet in a WireGuard tunnel, and only there.")
+@click.option("--mode", type=click.Choice([each.value for each in Mode]), help="This way, and no other.")
+@_tells_problems
+def up(folder: Path, vpn: bool, mode: str | None) -> None:
+    """Bring the lab up: switch, hosts, firewall, tunnel, broker; all of it or nothing.
+
+    The first way that works here is taken: network namespaces as root, network namespaces as an ordinary user,
+    addresses of 127.0.0.0/8.
+
+    \b
+    Examples:
+      mqttsecure lab up mylab
+      mqttsecure lab up mylab --vpn
+      mqttsecure lab up mylab --mode rootless
+
+    Exit codes: 0 it is up, 2 the command line makes no sense, 4 it cannot be brought up, and nothing is left behind.
+    """
+    set_up(LabFolder.at(folder), vpn=vpn, wanted=None if mode is None else Mode(mode), tell=click.echo)
+    click.echo(f"next: mqttsecure lab run {folder}")
+
+
+@lab.command()
+@_FOLDER
+@_tells_problems
+def down(folder: Path) -> None:
+    """Take the lab down. Nothing is left behind, also after Ctrl-C or a crash; doing it twice does no harm.
+
+    \b
+    Examples:
+      mqttsecure lab down mylab
+
+    Exit codes: 0 it is down, 2 the command line makes no sense, 4 what was started cannot be told.
+    """
+    ended = take_down(LabFolder.at(folder))
+    for each in ended:
+        click.echo(f"ended: {each}")
+    click.echo(f"the lab in {folder} is down" if ended else f"the lab in {folder} was not up")
+
+
+@lab.command()
+@json_option
+@click.pass_context
+@_tells_problems
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Tell what this machine can do for the lab, found out by doing it, and which way the lab takes here.
+
+    \b
+    Examples:
+      mqttsecure lab doctor
+      mqttsecure lab doctor --json | jq .mode
+
+    Exit codes: 0 there is a LAN, 1 the lab has to do without one, 2 the command line makes no sense.
+    """
+    machine = examine()
+    if as_json:
+        rows = [{"name": each.name, "works": each.works, "detail": each.detail} for each in machine.abilities]
+        print_json({"mode": machine.mode.value, "tunnel": machine.tunnel, "abilities": rows})
+    else:
+        rows_of = [[each.name, "yes" if each.works else "no", each.detail] for each in machine.abilities]
+        print_table("What this machine can do", ["what", "works", "how, or what helps"], rows_of)
+        click.echo(f"The lab takes: {machine.mode.words}.")
+    if not machine.mode.has_lan:
+        context.exit(EXIT_PROBLEMS)
+
+
+@lab.command("run")
+@_FOLDER
+@click.option("--tls", "version", type=click.Choice(["1.2", "1.3"]), help="This version of TLS alone.")
+@click.option("--suite", "suites", help="These cipher suites, in OpenSSL's names, with colons between.")
+@click.option("--mutual", is_flag=True, help="Clients show a certificate in place of a password.")
+@json_option
+@click.pass_context
+@_tells_problems
+def run_(
+    context: click.Context, folder: Path, version: str | None, suites: str | None, mutual: bool, as_json: bool
+) -> None:
+    """Let the publisher write and the subscriber read, captured with the keys inside, and say what the wire shows.
+
+    The capture opens in Wireshark decrypted; `mqttsecure handshake` explains it message by message.
+
+    \b
+    Examples:
+      mqttsecure lab run mylab
+      mqttsecure lab run mylab --tls 1.2 --mutual
+      mqttsecure lab run mylab --suite AES128-SHA256     an old suite: refused, and the capture shows by whom
+
+    Exit codes: 0 every message arrived and no password is readable, 1 it is not so, 2 the command line makes no sense,
+    4 the lab is not up, or frames cannot be captured.
+    """
+    place = LabFolder.at(folder)
+    if version is None and suites is not None:
+        version = "1.3" if suites.startswith("TLS_") else "1.2"
+    options = RunOptions(version, suites, mutual)
+    run = run_traffic(place, running(place), options, (lambda text: None) if as_json else click.echo)
+    if as_json:
+        click.echo((run.folder / RUN).read_text(encoding="utf-8"), nl=False)
+    elif run.reading is not None:
+        for connection in run.reading.connections:
+            click.echo(f"{connection.client} -> {connection.server}: {connection.verdict.text}")
+        for tunnel in run.reading.tunnels:
+            click.echo(tunnel.text)
+        seen = "IS READABLE" if run.password_visible else "is not readable"
+        click.echo(f"{run.reading.frames} frames; a password {seen} in them")
+        click.echo(f"capture, with keys: {run.folder / CAPTURE}")
+    if not run.complete:
+        context.exit(EXIT_PROBLEMS)
