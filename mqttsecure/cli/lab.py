@@ -49,8 +49,8 @@ def lab() -> None:
     """Do the whole experiment: a LAN, a secure broker, its clients, an attacker, a capture, a report.
 
     \b
-    Examples, in this order:
-      mqttsecure lab init mylab        policy, CA, certificates, users, keys of a tunnel
+    Examples:
+      mqttsecure lab init mylab        first: policy, CA, certificates, users, keys of a tunnel
       mqttsecure lab up mylab          switch, broker, subscriber, publisher, mallory; firewall from the policy
       mqttsecure lab down mylab        nothing is left behind
 
