@@ -20,6 +20,8 @@ from mqttsecure.service.mosquitto.notes import DIFFERS
 from mqttsecure.service.scenario import Scenario, judge
 from mqttsecure.wire.topics import intersects
 from tests.support.mosquitto_broker import MosquittoBroker, free_port, hash_with_mosquitto
+from tests.support.process import BrokerProcess
+from tests.system.attacks.case import wait_until
 from tests.system.attacks.client import AttackClient
 
 _LEVELS = ("a", "b", "home", "alice", "bob")
@@ -139,6 +141,31 @@ class MosquittoImportTests(SynchronousTestCase):
             self.assert_same(answers, imported, assembly)
             broker.kill()
         self.assertGreater(self.compared, 800)
+
+    def test_clients_move(self) -> None:
+        """The same client with its old password goes from one broker to the other, and its hash becomes argon2id."""
+        hash_with_mosquitto(self.folder / "passwords", _PASSWORDS)
+        (self.folder / "acl").write_text("user alice\ntopic plant/#\n")
+        theirs, _, _ = self.serve(
+            "move", f"password_file {self.folder / 'passwords'}", f"acl_file {self.folder / 'acl'}"
+        )
+        self.assertNotEqual(self.client(theirs, "alice", "c").publish("plant/1"), 0x87)
+        theirs.kill()
+        ours = BrokerProcess(self.folder / "move" / "broker.toml", self.folder)
+        self.addCleanup(ours.kill)
+        ours.start()
+        users = self.folder / "move" / "users"
+        self.assertIn("\nalice:$7$", "\n" + users.read_text())
+        with AttackClient(theirs.port) as client:
+            self.assertEqual(client.connect("c", "alice", "not it"), 0x86)
+        with AttackClient(theirs.port) as client:
+            self.assertEqual(client.connect("c", "alice", _PASSWORDS["alice"]), 0)
+            self.assertNotEqual(client.publish("plant/1"), 0x87)
+            self.assertEqual(client.publish("lab/1"), 0x87)
+            wait_until(lambda: "\nalice:$argon2id$" in "\n" + users.read_text(), "the new hash")
+        self.assertIn("\nbob:$7$", users.read_text())
+        with AttackClient(theirs.port) as client:
+            self.assertEqual(client.connect("c", "alice", _PASSWORDS["alice"]), 0)
 
     # -- dynamic security ----------------------------------------------------------------------------------------
 

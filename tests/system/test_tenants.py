@@ -64,6 +64,27 @@ class TenantsExampleTests(SynchronousTestCase):
         self.assertEqual(globex.messages(), [("plant/1", b"of globex")])
         self.assertEqual(acme.messages(), [])  # neither taken over nor told
 
+    def test_apart_after_a_restart(self) -> None:
+        """Sessions that wait and retained messages come back from the disk to their own tenants."""
+        lasting = {"properties": {"session_expiry_interval": 600}, "clean_start": False}
+        for tenant in ("acme", "globex"):
+            reader = self.login(f"alice@{tenant}", "reader", **lasting)
+            reader.subscribe("plant/#", qos=1)
+            reader.close()
+            writer = self.login(f"alice@{tenant}", "writer")
+            writer.publish("plant/1", f"of {tenant}".encode(), retain=True)
+        self.assertEqual(self.broker.stop(), 0)
+        self.broker.start(2)
+        for tenant in ("globex", "acme"):
+            expected = [("plant/1", f"of {tenant}".encode())]
+            reader = self.login(f"alice@{tenant}", "reader", **lasting)
+            assert reader.connack is not None
+            self.assertTrue(reader.connack.session_present)
+            self.assertEqual(reader.messages(), expected)
+            late = self.login(f"alice@{tenant}", "late")
+            late.subscribe("#", qos=1)
+            self.assertEqual(late.messages(), expected)
+
     def test_users_of_no_tenant(self) -> None:
         """Who belongs to none is refused, and does not land where everybody else is not."""
         self.login("mallory@other", "m", expect=0x87)

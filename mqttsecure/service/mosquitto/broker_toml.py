@@ -48,6 +48,9 @@ def broker_toml(
     parts.append(_client_ids(conf))
     for domain, files in domains:
         parts += list(_rights(conf, domain, files, notes, alone=len(domains) == 1))
+    persistence = conf.general.get("persistence")
+    if persistence is not None and not is_true(persistence):
+        parts.append(_table("[store]", durability="memory"))
     if limits:
         parts.append("[limits]\n" + "".join(f"{key} = {value}\n" for key, value in limits.items()))
     parts.append(

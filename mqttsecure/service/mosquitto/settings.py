@@ -55,13 +55,14 @@ CARRIED: Final[Mapping[str, str]] = {
     "retain_available": "a rule that denies retained messages",
     "clientid_prefixes": "`patterns` of `client-id`",
     "allow_zero_length_clientid": "`allow_empty` of `client-id`",
+    "persistence": '`[store]`: `"memory"` where it is false, else on disk',
 }
 """Options that are carried over, and what they become."""
 
 NOT_CARRIED: Final[Mapping[str, str]] = {
     "auto_id_prefix": "the broker chooses identifiers by itself",
-    "autosave_interval": "nothing is saved at intervals",
-    "autosave_on_changes": "nothing is saved at intervals",
+    "autosave_interval": "what is acknowledged is on disk at once; see `[store]`",
+    "autosave_on_changes": "what is acknowledged is on disk at once; see `[store]`",
     "bind_interface": "name its address at `bind`",
     "capath": "put the CAs into one file, cafile",
     "check_retain_source": "the writer's rights are always checked again at delivery",
@@ -77,7 +78,6 @@ NOT_CARRIED: Final[Mapping[str, str]] = {
     "log_type": "see `level` of `[log]`",
     "memory_limit": "see the budgets in `[limits]`, which count bytes by what holds them",
     "mount_point": "put its clients into a namespace: docs/howto/tenants.md",
-    "persistence": "see docs/decisions about what is kept over a restart",
     "persistence_file": "what mosquitto has stored is not read: let clients drain their queues first",
     "persistence_location": "what mosquitto has stored is not read: let clients drain their queues first",
     "pid_file": "see twistd's --pidfile",

@@ -186,7 +186,7 @@ class ImportingTests(ImportCase):
             "retain_available false",
             "clientid_prefixes dev-",
             "max_keepalive 99999999",
-            "persistence true",
+            "persistence false",
             "no_such_option 1",
             "plugin /lib/other.so",
         )
@@ -196,13 +196,13 @@ class ImportingTests(ImportCase):
             {"maximum_packet_size": 70_000, "maximum_queued_messages": 7, "maximum_session_expiry": 1_209_600},
         )
         self.assertEqual(found["listener"][0]["maximum_connections"], 5)
+        self.assertEqual(found["store"], {"durability": "memory"})
         rules = [rule for each in found["policy"] for rule in each.get("rules", ())]
         self.assertEqual(rules, ["deny everyone publish # where retain=yes", "deny everyone publish # where qos>1"])
         self.assertIn(["dev-*"], [each.get("patterns") for each in found["policy"]])
         for number, text in (
             (6, "always a limit"),
             (11, "maximum_keep_alive"),
-            (12, "persistence"),
             (13, "no option"),
             (14, "other.so"),
         ):
