@@ -192,6 +192,7 @@ def clients() -> None:
     Examples:
       mqttsecure clients list --config etc/broker.toml
       mqttsecure clients show alice-sub --config etc/broker.toml
+      mqttsecure clients gone --config etc/broker.toml
 
     Exit codes: 0 done, 1 not reached or no such client, 2 the command line makes no sense.
     """
@@ -221,6 +222,31 @@ def list_(context: click.Context, match: str, config: Path | None, path: Path | 
         columns.insert(1, "namespace")
     rows = [[_word(row[column]) for column in columns] for row in answer["clients"]]
     print_table(f"{answer['total']} clients", [column.replace("_", " ") for column in columns], rows)
+
+
+@clients.command("gone")
+@which_broker
+@json_option
+@click.pass_context
+def gone_(context: click.Context, config: Path | None, path: Path | None, as_json: bool) -> None:
+    """List principals whom nobody would let in any more, and what they still have in the broker.
+
+    A deleted user's sessions, and the messages that wait for it or that it retained, stay until their time is over.
+    Of a policy that cannot say whom it lets in, such as `http`, nobody counts as gone.
+
+    \b
+    Examples:
+      mqttsecure clients gone --config etc/broker.toml
+
+    Exit codes: 0 done, 1 not reached, 2 the command line makes no sense.
+    """
+    answer = ask_broker(context, config, path, "gone")
+    if as_json:
+        print_json(answer)
+        return
+    columns = ["principal", "why", "sessions", "subscriptions", "queued_bytes", "retained_messages", "retained_bytes"]
+    rows = [[_word(row[column]) for column in columns] for row in answer["gone"]]
+    print_table(f"{answer['total']} principals are gone", [column.replace("_", " ") for column in columns], rows)
 
 
 @clients.command()

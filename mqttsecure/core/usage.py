@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mqttsecure.core.decisions import Principal
@@ -48,6 +49,10 @@ class SessionTable(dict[str, Session]):
         """The sessions of a principal, by their keys; not to be changed."""
         return self._owned.get(owner, {})
 
+    def owners(self) -> list[Principal]:
+        """Everyone who has a session."""
+        return list(self._owned)
+
     def usage(self, owner: Principal) -> Usage:
         """What is in them. It takes some tenths of a microsecond for each."""
         subscriptions = inflight = octets = 0
@@ -75,6 +80,9 @@ class WriterCounts:
             self._counts[writer] = counts
         else:
             self._counts.pop(writer, None)
+
+    def __iter__(self) -> Iterator[Principal]:
+        return iter(list(self._counts))
 
     def of(self, writer: Principal) -> tuple[int, int]:
         """Messages and bytes."""

@@ -267,6 +267,11 @@ class PolicyChain:
     # What can be said of it
 
     @property
+    def aliases(self) -> Aliases:
+        """Which principals are which others."""
+        return self._aliases
+
+    @property
     def bindings(self) -> tuple[PolicyBinding, ...]:
         """The policies in order."""
         return self._bindings

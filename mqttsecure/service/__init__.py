@@ -21,6 +21,7 @@ broker          the service that listens
 audit           writes the audit log; audit_events what happens without a decision; audit_certificates who showed what;
                 audit_reading reads it
 report          the lines of the log; explain_command what to type to see why
+gone            principals whom nobody would let in any more, and what they still have
 usage           what the broker holds, for policies
 recorded        a decision of the past, put to a configuration of today; replay all of them to two
 asking          a question put to the running broker; watching how a client is right now

@@ -19,6 +19,7 @@ from mqttsecure.core.session import Session, session_key
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.asking import ask, ask_of_client, scenario_from_json
 from mqttsecure.service.ban_commands import BanCommands
+from mqttsecure.service.gone import Gone, Known, as_json, gone
 from mqttsecure.service.in_force import InForce
 from mqttsecure.service.keeping_out import kept_out
 from mqttsecure.service.watching import certificate_days_left, client_now, is_about, unheard_topics
@@ -101,6 +102,7 @@ class Commands:
         self._audit_counts = audit_counts
         self._shadow_counts = shadow_counts
         self._started = driver.clock.seconds()
+        self._known: tuple[int, Known] | None = None
 
     def table(self) -> Mapping[str, Callable[[dict[str, Any]], Any]]:
         """The commands by name."""
@@ -109,6 +111,7 @@ class Commands:
             "reload": self.reload,
             "clients": self.clients,
             "client": self.client,
+            "gone": self.gone,
             **BanCommands(self._in_force).table(),
             "disconnect": self.disconnect,
             "explain": self.explain,
@@ -129,6 +132,7 @@ class Commands:
             "subscriptions": state.tree.count,
             "retained_messages": state.retained.count,
             "retained_bytes": state.retained.octets,
+            "principals_gone": len(self._gone()),
             "queued_bytes": state.queued_octets,
             "last_rejudging_seconds": round(self._driver.last_rejudging, 6),
             "slowest_rejudging_seconds": round(self._driver.slowest_rejudging, 6),
@@ -175,6 +179,17 @@ class Commands:
             if match in (row := _row(session))["client_id"] or match in row["principal"] or match in row["peer"]
         ]
         return {"total": len(found), "clients": found[:_MAXIMUM_LISTED]}
+
+    def gone(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Principals whom nobody would let in any more, and what they still have."""
+        found = self._gone()
+        return {"total": len(found), "gone": as_json(found[:_MAXIMUM_LISTED])}
+
+    def _gone(self) -> list[Gone]:
+        ready = self._in_force()
+        if self._known is None or self._known[0] != ready.version:
+            self._known = (ready.version, Known(ready.assembly.chain))
+        return gone(self._driver.core.state, self._known[1], self._driver.clock.seconds())
 
     def client(self, request: dict[str, Any]) -> dict[str, Any]:
         """All about one client."""

@@ -45,6 +45,12 @@ class ControlTests(SynchronousTestCase):
     def ask_json(self, *arguments: str) -> Any:
         return json.loads(self.run_command(*arguments, "--json").stdout)
 
+    def test_gone(self) -> None:
+        """A user who was deleted, and whose session is still there."""
+        self.assertEqual(self.ask_json("clients", "gone"), {"total": 0, "gone": []})
+        self.assertIn("0 principals are gone", self.run_command("clients", "gone").stdout)
+        self.assertEqual(self.ask_json("status")["gauges"]["principals_gone"], 0)
+
     def raw(self, line: bytes) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(10)
