@@ -63,6 +63,7 @@ def audit_record(request: Request, verdict: Verdict, moment: datetime) -> dict[s
         "listener": facts.listener,
         "protocol": facts.protocol_version,
         "tls": tls_record(facts, whole=request.stage in _CERTIFICATE_STAGES),
+        "authentication_method": request.authentication_method if request.stage is Stage.AUTHENTICATE else None,
         "origin": facts.origin,
         "path": facts.path,
         "policy": verdict.policy,

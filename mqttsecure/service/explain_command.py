@@ -42,8 +42,10 @@ def explain_command(request: Request, decision: str, config: Path, *, audited: b
 
 
 def _can_be_said(request: Request) -> bool:
-    """Whether options say all of it: a certificate can be named, and made up, but not shown."""
+    """Whether options say all of it: a certificate can be named, and made up, but not shown, and no exchange typed."""
     facts = request.connection
+    if request.stage is Stage.AUTHENTICATE and request.authentication_method is not None:
+        return False
     shown = facts.tls is not None and facts.tls.peer_certificate is not None
     return not facts.attributes and (request.stage in _ACTIONS or request.stage is Stage.ACCEPT or not shown)
 

@@ -71,6 +71,8 @@ def request_of(record: Mapping[str, Any], purpose: Purpose = Purpose.EXPLAIN) ->
     """
     try:
         stage = Stage(record["stage"])
+        if record.get("authentication_method"):
+            raise NotComparable(f"it was an exchange by {record['authentication_method']}, which is not recorded")
         topical = stage in (Stage.PUBLISH, Stage.SUBSCRIBE, Stage.DELIVER)
         if topical and "topic" not in record:
             raise NotComparable("the record is damaged")

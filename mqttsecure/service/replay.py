@@ -32,6 +32,7 @@ _ASKED: Final = (
     "share",
     "writer",
     "attributes",
+    "authentication_method",
     "origin",
     "path",
 )

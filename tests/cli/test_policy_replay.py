@@ -118,12 +118,14 @@ class ReplayTests(SynchronousTestCase):
         unknown = record()
         unknown["listener"] = "elsewhere"
         again = record(Effect.DENY, purpose=Purpose.RECHECK)
-        self.write(damaged, counted, unknown, again, {"v": 1, "kind": "event", "event": "drop"}, {"v": 9})
+        exchange = record(Effect.DENY, Stage.AUTHENTICATE, authentication_method="SCRAM-SHA-256")
+        self.write(damaged, counted, unknown, exchange, again, {"v": 1, "kind": "event", "event": "drop"}, {"v": 9})
         answer = json.loads(self.diff("--json").stdout)["replay"]
         self.assertEqual((answer["compared"], answer["changes"]), (0, []))
-        self.assertEqual(sum(answer["not_compared"].values()), 3)
+        self.assertEqual(sum(answer["not_compared"].values()), 4)
         text = self.diff().stdout
         self.assertIn("1: connections decided it by its counts of that moment", text)
+        self.assertIn("1: it was an exchange by SCRAM-SHA-256, which is not recorded", text)
         self.assertIn("lines of the audit log that are no record: 1", text)
 
     def test_log_that_is_not_there(self) -> None:

@@ -97,6 +97,13 @@ class RecordTests(SynchronousTestCase):
             self.assertEqual((record["tls"]["alpn"], record["origin"]), ("mqtt", "https://a"))
             self.assertIn("fingerprint", record["tls"])
 
+    def test_exchange(self) -> None:
+        """The method of an exchange is there, and nothing of what was exchanged."""
+        request = make_request(Stage.AUTHENTICATE, authentication_method="SCRAM-SHA-256", authentication_data=b"secret")
+        record = audit_record(request, denial(), MOMENT)
+        self.assertEqual(record["authentication_method"], "SCRAM-SHA-256")
+        self.assertNotIn("secret", json.dumps(record))
+
     def test_long_names_are_cut(self) -> None:
         """A stranger's long name does not fill the disk."""
         record = audit_record(make_request(connection=make_facts(client_id="x" * 60_000)), denial(), MOMENT)

@@ -77,6 +77,7 @@ class ExplainCommandTests(SynchronousTestCase):
         """Rather no command than another question: a certificate, attributes, names that are long or do not print."""
         shown = replace(FACTS, tls=TlsFacts("TLSv1.3", "X", peer_certificate=b"x", verified_chain=(b"x",)))
         self.assertIsNone(command(Request(Stage.AUTHENTICATE, shown, 0.0)))
+        self.assertIsNone(command(Request(Stage.AUTHENTICATE, FACTS, 0.0, authentication_method="SCRAM-SHA-256")))
         self.assertIsNotNone(command(Request(Stage.PUBLISH, shown, 0.0, topic="t")))
         self.assertIsNone(command(Request(Stage.PUBLISH, replace(FACTS, attributes={"a": 1}), 0.0, topic="t")))
         for topic in ("x" * 257, "a\nb", "a\x1b[2J", "\u202e"):
