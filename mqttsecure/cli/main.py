@@ -17,7 +17,9 @@ from mqttsecure.cli.lab import lab
 from mqttsecure.cli.passwd import passwd
 from mqttsecure.cli.policies import policies
 from mqttsecure.cli.policy import policy
+from mqttsecure.cli.pub import pub
 from mqttsecure.cli.running import clients, reload, status
+from mqttsecure.cli.sub import sub
 from mqttsecure.cli.why import why
 
 __all__ = ["main"]
@@ -58,6 +60,9 @@ def main() -> None:
       mqttsecure bans list --config etc/broker.toml    which addresses are banned, and why
       mqttsecure why pump-7 --config etc/broker.toml   what is wrong with a client, and what helps
 
+      mqttsecure sub -t 'lab/#' -v -u alice            messages to stdout, from a broker that is verified
+      mqttsecure pub -t lab/hello -m world -u alice    publish one
+
     \b
     Exit codes of all commands:
       0  done, nothing wrong
@@ -80,4 +85,6 @@ main.add_command(policy)
 main.add_command(status)
 main.add_command(reload)
 main.add_command(clients)
+main.add_command(pub)
+main.add_command(sub)
 main.add_command(why)

@@ -147,6 +147,7 @@ class Client:
         self._waiting: IDelayedCall | None = None
         self._connected_at: float | None = None
         self._is_closing = False
+        self._sent_before = 0
         self._end: ClientError | None = None
         """Why the client is over; once it is."""
 
@@ -161,6 +162,11 @@ class Client:
     def is_connected(self) -> bool:
         """Whether there is a connection now. What is published meanwhile waits for one."""
         return self._machine.state is State.CONNECTED
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes given to the network so far, on all connections."""
+        return self._sent_before + (0 if self._protocol is None else self._protocol.bytes_sent)
 
     @property
     def dropped(self) -> int:
@@ -325,6 +331,7 @@ class Client:
 
     def on_lost(self, error: ClientError) -> None:
         """There is no connection, or none any more."""
+        self._sent_before = self.bytes_sent
         self._protocol = None
         now = self._clock.seconds()
         if self._waits is not None and self._connected_at is not None and now - self._connected_at >= _STEADY:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from typing import Protocol as Typed
 
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
@@ -18,7 +18,10 @@ from mqttsecure.client.trust import Judge, tls_failure
 
 __all__ = ["ClientProtocol", "Owner"]
 
-_LINGER = 2.0
+_PIECE: Final = 65536
+"""Bytes in one write: what Twisted takes before it says that it has enough."""
+
+_LINGER: Final = 2.0
 """Seconds that a closing connection may take to send what is left and to hear the other end close."""
 
 
@@ -59,6 +62,9 @@ class ClientProtocol(Protocol):
         self._is_lost = False
         self._is_turning = False
         self._error: ClientError | None = None
+        self._unsent = memoryview(b"")
+        self.bytes_sent = 0
+        """Given to the transport so far."""
 
     @property
     def _transport(self) -> Any:  # a TCP or TLS transport; no single interface has all that is used of them
@@ -117,11 +123,18 @@ class ClientProtocol(Protocol):
                 self._owner.on_event(event)
         return moved
 
-    def _send(self) -> bool:
+    def _send(self, *, all_of_it: bool = False) -> bool:
+        """Give the transport what it takes, in pieces, so that it never holds much of what may be a large message."""
         moved = False
-        while not self._is_lost and (data := self._machine.take_outbox(self._clock.seconds())):
-            moved = True
-            self._transport.write(data)
+        while not self._is_lost and (all_of_it or not self._is_blocked):
+            if not self._unsent:
+                self._unsent = memoryview(self._machine.take_outbox(self._clock.seconds()))
+                if not self._unsent:
+                    break
+                moved = True
+            piece, self._unsent = self._unsent[:_PIECE], self._unsent[_PIECE:]
+            self.bytes_sent += len(piece)
+            self._transport.write(bytes(piece))
         return moved
 
     @property
@@ -182,14 +195,13 @@ class ClientProtocol(Protocol):
 
     def finish(self) -> None:
         """Send what is left, and close; the machine has said goodbye."""
-        self._send()
         self._close(None)
 
     def _close(self, error: ClientError | None) -> None:
         if self._is_closing or self._is_lost:
             return
         self._error = error
-        self._send()
+        self._send(all_of_it=True)
         self._is_closing = True
         self._transport.unregisterProducer()
         self._transport.loseConnection()
@@ -208,18 +220,20 @@ class ClientProtocol(Protocol):
         state = self._machine.state
         error = self._error
         if error is None:
-            error = (tls_failure(self._judge, reason) if self._judge is not None else None) or _lost(state, reason)
+            error = None if self._judge is None else tls_failure(self._judge, reason)
+            error = error or _lost(state, reason, self._judge is None)
         self._machine.connection_lost()
         self._owner.on_lost(error)
 
 
-def _lost(state: State, reason: Failure) -> ConnectionLost:
+def _lost(state: State, reason: Failure, is_plain: bool) -> ConnectionLost:
     """The connection ended by itself."""
     how = "" if reason.check(type(connectionDone.value)) else f" ({reason.getErrorMessage()})"
     if state is State.CONNECTING:
         return ConnectionLost(
             f"the broker closed the connection without an answer to CONNECT{how}",
-            "may this address connect? see the broker's log",
+            "may this address connect? see the broker's log"
+            + ("; if the port speaks TLS, write mqtts://" if is_plain else ""),
         )
     if state is State.IDLE:
         return ConnectionLost(f"the broker closed the connection within the TLS handshake{how}", "see the broker's log")

@@ -38,22 +38,15 @@ _COMPLAINT_INTERVAL: Final = 1.0
 """Seconds between two logged faults of one policy: peers can provoke them, and must not fill the disk with them."""
 
 
-STAGE_SECONDS: Final = 15.0
-"""For all policies of a stage together, where none of them alone may take longer: three times the five seconds that
-each may. A client waits no longer for a packet's verdict, however many policies there are."""
-
-
 class Asking:
     """One request on its way through the policies of its stage, which are asked in order, never in parallel."""
 
     __slots__ = (
         "_context",
-        "_deadline",
         "_decisions",
         "_enforced",
         "_identity",
         "_indeterminate",
-        "_is_cut_short",
         "_live",
         "_pending",
         "_recalled",
@@ -80,8 +73,6 @@ class Asking:
         self._steps = steps
         self._request = request
         self._recalled = recalled
-        self._deadline: float | None = None
-        self._is_cut_short = False
         self._decisions: list[Decision] = []
         self._indeterminate = False
         self._identity: Identity | None = None
@@ -154,32 +145,14 @@ class Asking:
         breaker = step.breaker
         if breaker.tripped and not (self._enforced and breaker.admit()):
             return self._fault(step, "not asked: it kept failing (circuit breaker open)", complain=False)
-        if self._deadline is not None and self._context.clock.seconds() >= self._deadline:
-            return self._too_long(step)
         if step.slots.taken >= step.slots.maximum:
             return self._line_up(step)
         return self._ask_now(step)
 
-    def _patience(self, step: Step) -> float:
-        """How many seconds to wait for this policy: its own, or what is left of the stage's."""
-        now = self._context.clock.seconds()
-        if self._deadline is None:
-            self._deadline = now + max(STAGE_SECONDS, *(each.timeout for each in self._steps))
-        left = max(0.0, self._deadline - now)
-        self._is_cut_short = left < step.timeout
-        return min(step.timeout, left)
-
-    def _too_long(self, step: Step) -> Decision:
-        """The time of the stage is up: no fault of this very policy's."""
-        if self._enforced:
-            step.breaker.abandoned()
-        longest = max(STAGE_SECONDS, *(each.timeout for each in self._steps))
-        return self._fault(step, f"the stage took longer than {longest:g} s", reason_code=ReasonCode.SERVER_BUSY)
-
     def _line_up(self, step: Step) -> Decision | None:
         """As many questions are under way to the policy as may be: wait for one of them to end."""
         slots = step.slots
-        place = slots.line_up(self._patience(step), self._context.clock, partial(self._had_its_turn, step))
+        place = slots.line_up(step.timeout, self._context.clock, partial(self._had_its_turn, step))
         if place is None:
             if self._enforced:
                 step.breaker.abandoned()
@@ -222,7 +195,7 @@ class Asking:
         """Read an answer that is not plainly a Decision; None for a Deferred that has not fired."""
         if not isinstance(answer, Deferred):
             return self._read(step, answer)
-        self._waiting = Waiting(answer, self._patience(step), self._context.clock, partial(self._answered, step))
+        self._waiting = Waiting(answer, step.timeout, self._context.clock, partial(self._answered, step))
         if not self._waiting.done:
             step.slots.take()
             return None
@@ -281,12 +254,9 @@ class Asking:
             if self._enforced:
                 step.breaker.abandoned()
             return self._fault(step, str(error), reason_code=ReasonCode.QUOTA_EXCEEDED)
-        is_late = isinstance(error, Waiting.TimedOut)
-        if is_late and self._is_cut_short:
-            return self._too_long(step)
         if self._enforced:
             step.breaker.failed()
-        if is_late:
+        if isinstance(error, Waiting.TimedOut):
             if self._live:
                 step.counters.timeouts += 1
                 self._context.counters.timeouts += 1

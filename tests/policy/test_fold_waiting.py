@@ -49,32 +49,6 @@ class DeferredTests(FoldTestCase):
         self.assertEqual([(each.effect, each.policy) for each in verdicts], [(Effect.DENY, "below")])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_stage_that_takes_too_long(self) -> None:
-        """However many slow policies there are, a client waits no longer than fifteen seconds in all."""
-        slow = [HangingPolicy() for _ in range(5)]
-        _, verdicts = self.ask(*(bind(each, f"p{number}", timeout=5.0) for number, each in enumerate(slow)))
-        for each in slow[:3]:
-            self.clock.advance(4.0)
-            each.deferreds[0].callback(PERMIT)
-        self.clock.advance(2.9)
-        self.assertEqual((verdicts, len(slow[3].deferreds)), ([], 1))
-        self.clock.advance(0.1)
-        self.assert_indeterminate(verdicts[0], "p3", "the stage took longer than 15 s")
-        self.assertEqual((verdicts[0].reason_code, slow[3].cancelled, slow[4].deferreds), (0x89, 1, []))
-        self.assertEqual(self.asked_chain.counters.timeouts, 0)  # it had not had its own five seconds
-
-    def test_stage_with_a_policy_that_may_take_longer(self) -> None:
-        """Whoever gives a policy twenty seconds gets them."""
-        slow = HangingPolicy()
-        _, verdicts = self.ask(bind(slow, "slow", timeout=20.0))
-        self.clock.advance(19.9)
-        slow.deferreds[0].callback(PERMIT)
-        self.assertTrue(verdicts[0].permitted)
-        _, verdicts = self.ask(bind(slow, "slow", timeout=20.0))
-        self.clock.advance(20.0)
-        self.assert_indeterminate(verdicts[0], "slow", "no answer within 20 s")
-        self.assertEqual(self.asked_chain.counters.timeouts, 1)
-
     def test_several_deferreds_in_a_row(self) -> None:
         """Three slow policies are waited for one after another."""
         slow = [HangingPolicy() for _ in range(3)]
