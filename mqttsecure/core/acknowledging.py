@@ -32,6 +32,7 @@ class Acknowledging:
         if isinstance(delivery, int) or delivery[1] != 1:
             raise ProtocolError("PUBACK for a message of QoS 2")
         del session.inflight[packet.packet_id]
+        session.inflight_octets -= len(delivery[0].payload)
         self._settle(session, delivery)
         self._deliveries.settled(session, connection, now)
 
@@ -55,6 +56,7 @@ class Acknowledging:
             if isinstance(delivery, int):
                 self._complete(session, delivery)
             else:
+                session.inflight_octets -= len(delivery[0].payload)
                 self._settle(session, delivery)
             self._deliveries.settled(session, connection, now)
             return
@@ -62,6 +64,7 @@ class Acknowledging:
             # v5.0 [MQTT-4.6.0-4]: PUBREL goes, and goes again, in the order of PUBREC.
             del session.inflight[packet.packet_id]
             session.inflight[packet.packet_id] = delivery[5]
+            session.inflight_octets -= len(delivery[0].payload)
             if session.record is not None:
                 self._state.journal.release(session, session.record, delivery, packet.packet_id)
         touched = self._state.journal.changes != before

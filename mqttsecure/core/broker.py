@@ -10,6 +10,7 @@ Times are monotonic seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from mqttsecure.core.acknowledging import Acknowledging
 from mqttsecure.core.connecting import Connecting
@@ -29,12 +30,15 @@ from mqttsecure.core.sessions import Sessions
 from mqttsecure.core.state import BrokerState, Counters, Load
 from mqttsecure.core.subscribing import Subscribing
 from mqttsecure.core.throttling import Throttling
-from mqttsecure.core.will import Wills
+from mqttsecure.core.will import Wills, disarm
 from mqttsecure.errors import ProtocolError
 from mqttsecure.wire.constants import ReasonCode
 from mqttsecure.wire.packets import Disconnect, Pingreq, Publish
 
 __all__ = ["BrokerCore"]
+
+_LIGHT = 64 * 1024
+"""Bytes kept for one client below which cutting it would help nobody."""
 
 _PINGRESP = b"\xd0\x00"
 
@@ -73,6 +77,7 @@ class BrokerCore:
         acknowledging = Acknowledging(state, self._deliveries)
         self._rejudging = Rejudging(state)
         state.detach = self._sessions.detach
+        state.forget_will = partial(disarm, state)
         state.restoring = Restoring(state)
         state.journal.page_out = self._sessions.page_out
         self._connecting.on_credential_expired = self._rejudging.judge
@@ -213,6 +218,27 @@ class BrokerCore:
         self.state.tree.stamp += 1  # the short ways do not look
         self._settle(now)
 
+    # -- running out of memory ------------------------------------------------------------------------------------
+
+    def press(self, level: int) -> None:
+        """Say how scarce memory is: 0 not at all; from 1 on large messages are refused."""
+        self.state.pressure = level
+        self.state.tree.stamp += 1  # the short ways do not look
+
+    def relieve(self, octets: int, now: float) -> int:
+        """Cut the clients for whom most is kept in memory, until ``octets`` are free; how many were cut."""
+        cut = 0
+        for connection in sorted(self.state.connections, key=_weight, reverse=True):
+            weight = _weight(connection)
+            if octets <= 0 or weight < _LIGHT:
+                break
+            octets -= weight
+            cut += 1
+            self.state.counters.cut_for_memory += 1
+            self.state.cut(connection, ReasonCode.QUOTA_EXCEEDED, "reads too slowly while memory is scarce", now)
+        self._settle(now)
+        return cut
+
     def shut_down(self, now: float) -> None:
         """Say 0x8B to everyone and close; sessions are kept and wills are not sent, since the broker is what leaves."""
         for connection in list(self.state.connections):
@@ -262,7 +288,7 @@ class BrokerCore:
             if session.owner.shared:
                 session.expiry = float(min(expiry, self._connecting.longest_session_expiry(connection)))
         if packet.reason_code == ReasonCode.SUCCESS:
-            connection.will = None  # v5.0 [MQTT-3.14.4-3]
+            disarm(self.state, connection)  # v5.0 [MQTT-3.14.4-3]
         connection.by_peer = True
         self.state.end(connection, packet.reason_code, "disconnected", now)
 
@@ -285,3 +311,10 @@ class BrokerCore:
             return now + 1.0  # the chain thinks; its own time-outs bound that
         self.state.close(connection, ReasonCode.KEEP_ALIVE_TIMEOUT, "no whole CONNECT in time", now)
         return None
+
+
+def _weight(connection: Connection) -> int:
+    """Bytes that are kept in memory for a client."""
+    session = connection.session
+    kept = 0 if session is None else session.queue_octets + session.waiting_octets + session.inflight_octets
+    return connection.outbox_bytes + connection.partial_bytes + kept

@@ -28,6 +28,7 @@ from mqttsecure.core.reasons import refusal_code
 from mqttsecure.core.session import Session
 from mqttsecure.core.sessions import Sessions
 from mqttsecure.core.state import BrokerState
+from mqttsecure.core.will import arm, cost
 from mqttsecure.errors import BadAuthenticationMethod, MqttError, ProtocolError, UnsupportedProtocolVersion
 from mqttsecure.wire.connect import protocol_level
 from mqttsecure.wire.constants import (
@@ -114,6 +115,9 @@ class Connecting:
             or len(will.topic.encode()) > limits.maximum_topic_bytes
         ):
             self._refuse(connection, ReasonCode.TOPIC_NAME_INVALID, "the will's Topic Name is too long or deep", now)
+            return False
+        if will is not None and self._state.will_octets + cost(will) > limits.maximum_will_bytes_total:
+            self._refuse(connection, ReasonCode.QUOTA_EXCEEDED, "there is no room for its will", now)
             return False
         return True
 
@@ -334,7 +338,7 @@ class Connecting:
             # v5.0 [MQTT-3.1.2-24]: not even CONNACK may be larger, and without one the client has no connection.
             self._state.end(connection, ReasonCode.PACKET_TOO_LARGE, "its Maximum Packet Size leaves out CONNACK", now)
             return
-        connection.will = packet.will
+        arm(self._state, connection, packet.will)
         packet.will = None
         connection.exchange = None
         self._state.counters.connections_accepted += 1

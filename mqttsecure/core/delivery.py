@@ -119,6 +119,7 @@ class Deliveries:
             and session.waiting is None
             and session.unsent is None
             and connection.outbox_bytes <= self._state.outbox_limit
+            and session.inflight_octets <= self._state.inflight_limit
         ):
             delivery = (message, target.qos, target.retain, target.identifiers, None, 0)
             self.transmit_new(session, connection, delivery, now)
@@ -241,6 +242,7 @@ class Deliveries:
             or session.unsent is not None
             or connection.send_quota <= 0
             or connection.outbox_bytes > self._state.outbox_limit
+            or session.inflight_octets > self._state.inflight_limit
         ):
             self.queues.add(session, delivery, now)
         else:
@@ -260,9 +262,11 @@ class Deliveries:
                 record.loaded_to = delivery[5]
             journal.sent(session, record, delivery, packet_id)
         session.inflight[packet_id] = delivery
+        session.inflight_octets += len(delivery[0].payload)
         connection.send_quota -= 1
         if not self.transmit(connection, delivery, packet_id, False, now):
             del session.inflight[packet_id]
+            session.inflight_octets -= len(delivery[0].payload)
             connection.send_quota += 1
             self.forget(session, delivery)
 

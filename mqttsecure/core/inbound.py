@@ -297,6 +297,7 @@ class Inbound:
             or now >= route.valid_until
             or payload_start > end
             or state.storage_problem is not None
+            or state.pressure
         ):
             return False
         packet_id = data[topic_end:payload_start]
@@ -337,6 +338,7 @@ class Inbound:
         delivery = session.inflight.get(packet_id)
         if delivery is not None and not isinstance(delivery, int) and delivery[1] == 1:
             del session.inflight[packet_id]
+            session.inflight_octets -= len(delivery[0].payload)
             if session.record is not None:
                 self._state.journal.settle(session, session.record, delivery)
             if connection.send_quota < connection.send_quota_maximum:

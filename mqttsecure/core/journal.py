@@ -21,6 +21,7 @@ from mqttsecure.core.records import (
     MessageRow,
     RetainedRow,
     SessionRow,
+    StoredEntry,
     SubscriptionRow,
     WriterRow,
 )
@@ -49,7 +50,7 @@ class Record:
 
     ``is_out`` says that no entry is in memory; ``behind`` counts those that are on disk alone, or on their way there,
     with ``behind_octets``; ``loaded_to`` is the highest number that is or was in memory. ``loading`` is what is
-    being read from there.
+    being read from there, ``trimming`` what is read to be dropped.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Record:
         "removed",
         "sent",
         "subscriptions",
+        "trimming",
     )
 
     def __init__(self, key: int) -> None:
@@ -85,6 +87,7 @@ class Record:
         self.is_row_changed = True
         self.is_out = False
         self.loading: Load | None = None
+        self.trimming: Load | None = None
         self.behind = 0
         self.behind_octets = 0
         self.loaded_to = 0
@@ -176,6 +179,15 @@ class Journal:
         self._dirty[session] = record
         self.changes += 1
         self._drop_reference(delivery[0])
+
+    def drop(self, session: Session, record: Record, entry: StoredEntry) -> None:
+        """An entry that is on disk alone is not to be sent any more."""
+        if record.removed is None:
+            record.removed = []
+        record.removed.append(entry.row.number)
+        self._released_references[entry.row.message] += 1
+        self._dirty[session] = record
+        self.changes += 1
 
     # -- QoS 2 -----------------------------------------------------------------------------------------------------
 

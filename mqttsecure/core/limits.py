@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = ["Limits"]
 
@@ -24,6 +25,9 @@ class Limits:
     maximum_inflight: int = 1000
     """Unacknowledged QoS 1 and 2 messages sent to one client, where it announced no lower Receive Maximum."""
 
+    maximum_inflight_bytes: int = 4 * 1024 * 1024
+    """The same in bytes of payload: what a client costs that takes messages and acknowledges none."""
+
     topic_alias_maximum: int = 32
     """Topic Aliases a client may set, and the broker uses towards it: each may hold a whole Topic Name."""
 
@@ -35,6 +39,9 @@ class Limits:
 
     maximum_subscriptions: int = 1000
     """Subscriptions of one session."""
+
+    maximum_subscription_bytes_total: int = 128 * 1024 * 1024
+    """All subscriptions together, each with its filter and some 500 bytes around it: a quarter of a million of them."""
 
     maximum_topic_levels: int = 128
     """Levels of a Topic Name or Topic Filter: the depth of the trie that a stranger can ask to be walked."""
@@ -53,6 +60,16 @@ class Limits:
 
     maximum_stored_bytes: int = 1024 * 1024 * 1024
     """Messages that wait on disk alone, of all sessions together: an hour of 300 kB/s for clients that are away."""
+
+    queue_overflow: Literal["newest", "oldest"] = "newest"
+    """What is dropped where a session's queue is full: the message that comes, or those that have waited longest."""
+
+    maximum_will_bytes_total: int = 32 * 1024 * 1024
+    """All wills together, armed or waiting for their delay; a CONNECT whose will is beyond it is refused (0x97)."""
+
+    maximum_memory_bytes: int = 800 * 1024 * 1024
+    """Memory of the whole process, on a machine with 1 GiB. From nine tenths of it on new connections and large
+    messages are refused, near it those that read most slowly are cut; 0 looks after nothing."""
 
     outbox_bytes: int = 1024 * 1024
     """Bytes written for one connection and not yet taken by the network, transport and TLS buffers included."""

@@ -37,6 +37,9 @@ from mqttsecure.wire.packets import Properties, Puback, Publish, Pubrec, Will
 
 __all__ = ["Publishing"]
 
+_LARGE: Final = 16 * 1024
+"""Bytes of a payload that is refused while memory is scarce; what sensors and actuators say is smaller."""
+
 _REFUSED: Final = ""
 """In place of the Topic Name of a Topic Alias whose message was refused: it is not kept, and its use is an error."""
 
@@ -229,8 +232,8 @@ class Publishing:
     def _accept(self, connection: Connection, packet: Publish, route: Route | None, now: float) -> None:
         state = self._state
         message = self.message_of(packet, self.envelope(connection), now)
-        if state.storage_problem is not None and connection.five and packet.qos and self._is_for_disk(message):
-            self.refuse(connection, packet, ReasonCode.QUOTA_EXCEEDED, (), now)
+        if (state.storage_problem is not None or state.pressure) and self._cannot_take(connection, packet, message):
+            self._refuse_for_now(connection, packet, now)
             return
         changes = state.journal.changes
         if packet.retain and not self.retain(message):
@@ -291,9 +294,24 @@ class Publishing:
         answer = Puback(packet.packet_id, code) if packet.qos == 1 else Pubrec(packet.packet_id, code)
         self._state.acknowledge(connection, answer, touched, now)
 
-    def _is_for_disk(self, message: Message) -> bool:
-        """Whether ``message`` would have to be kept on disk."""
-        return self._state.journal.is_on and (message.retain or _any_durable(*self._receivers(message, None)))
+    def _cannot_take(self, connection: Connection, packet: Publish, message: Message) -> bool:
+        """Whether there is no room for ``message`` at the moment: on a disk that fails, or in memory.
+
+        What needs the disk is taken from 3.x and waits: it has no way to hear a refusal.
+        """
+        state = self._state
+        if state.pressure and len(message.payload) > _LARGE:
+            return True
+        if state.storage_problem is None or not (connection.five and packet.qos) or not state.journal.is_on:
+            return False
+        return message.retain or _any_durable(*self._receivers(message, None))
+
+    def _refuse_for_now(self, connection: Connection, packet: Publish, now: float) -> None:
+        """Refuse what a client may send at another time; one of 3.x can only be told by the end."""
+        if connection.five:
+            self.refuse(connection, packet, ReasonCode.QUOTA_EXCEEDED, (), now)
+        else:
+            self._state.close(connection, ReasonCode.QUOTA_EXCEEDED, "memory is scarce, and its message is large", now)
 
     def message_of(self, packet: Publish | Will, envelope: Envelope, now: float) -> Message:
         """The application message in a PUBLISH or a Will."""

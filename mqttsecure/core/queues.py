@@ -30,7 +30,11 @@ _IN_MEMORY: Final = 1000
 _IN_MEMORY_OCTETS: Final = 1024 * 1024
 """The same in bytes: as much as its outbox."""
 
+_OVERSHOOT: Final = 1.25
+"""How far a queue on disk may exceed its budget while its oldest messages are read to be dropped."""
+
 _ITS_QUEUE: Final = "its queue is full"
+_OLDEST: Final = "its queue is full, and this one had waited longest"
 _ALL_IN_MEMORY: Final = "the queues of all sessions together are full"
 _ALL_ON_DISK: Final = "the queues of all sessions on disk are full"
 
@@ -54,6 +58,9 @@ class Queues:
         record = session.record
         goes_out = record is not None and self._goes_out(session, record)
         full = self._is_full(session, size, goes_out)
+        if full == _ITS_QUEUE and state.limits.queue_overflow == "oldest" and self._make_room(session, size, now):
+            goes_out = record is not None and self._goes_out(session, record)
+            full = self._is_full(session, size, goes_out, overshoot=goes_out)
         if full:
             self._deliveries.forget(session, delivery)
             state.drop(session.client_id, message, full)
@@ -62,6 +69,41 @@ class Queues:
                 state.cut(session.connection, ReasonCode.QUOTA_EXCEEDED, "reads too slowly", now)
             return
         self.put(session, delivery)
+
+    def _make_room(self, session: Session, size: int, now: float) -> bool:
+        """Drop what has waited longest, for one that comes; False where nothing that waits can be dropped."""
+        while session.queue and self._is_full(session, size, False) == _ITS_QUEUE:
+            delivery = session.dequeue()
+            if delivery is not None:
+                self._state.queued_octets -= delivery[0].size
+                self._deliveries.forget(session, delivery)
+                self._state.drop(session.client_id, delivery[0], _OLDEST)
+        record = session.record
+        if record is not None and record.behind and record.trimming is None and record.loading is None:
+            self._trim(session, record)
+        return True
+
+    def _trim(self, session: Session, record: Record) -> None:
+        """Have the oldest messages that are on disk alone dropped, as many as are too many."""
+
+        def loaded(entries: Sequence[StoredEntry], incoming: Sequence[int], now: float) -> None:
+            if session.record is not record or record.trimming is not load:
+                return  # it ended, or was read meanwhile
+            record.trimming = None
+            for entry in entries:
+                if entry.message is None or entry.row.packet_id:
+                    continue  # its delivery has begun
+                if not self._is_full(session, 0, False):
+                    break
+                record.behind -= 1
+                record.behind_octets -= entry.row.octets
+                self._state.stored_octets -= entry.row.octets
+                self._state.journal.drop(session, record, entry)
+                message = self._state.restoring.delivery(session, entry, now)[0]
+                self._state.drop(session.client_id, message, _OLDEST)
+
+        load = record.trimming = Load(record.key, record.loaded_to, loaded)
+        self._state.loads.append(load)
 
     def put(self, session: Session, delivery: Delivery) -> None:
         """Queue one message for which there is room, in memory or on disk alone."""
@@ -97,8 +139,8 @@ class Queues:
             or session.queue_octets > _IN_MEMORY_OCTETS
         )
 
-    def _is_full(self, session: Session, size: int, goes_out: bool) -> str:
-        """Why nothing of ``size`` can be queued, "" where it can."""
+    def _is_full(self, session: Session, size: int, goes_out: bool, *, overshoot: bool = False) -> str:
+        """Why nothing of ``size`` can be queued, "" where it can; ``overshoot`` lets it be for a moment a bit more."""
         state = self._state
         limits = state.limits
         count = 0 if session.queue is None else len(session.queue)
@@ -106,7 +148,8 @@ class Queues:
         if session.record is not None:
             count += session.record.behind
             octets += session.record.behind_octets
-        if count >= limits.maximum_queued_messages or octets > limits.maximum_queued_bytes:
+        more = _OVERSHOOT if overshoot else 1.0
+        if count >= limits.maximum_queued_messages * more or octets > limits.maximum_queued_bytes * more:
             return _ITS_QUEUE
         if goes_out:
             return _ALL_ON_DISK if state.stored_octets + size > limits.maximum_stored_bytes else ""
@@ -119,8 +162,7 @@ class Queues:
             return
         if session.unsent is not None and not self._send_again(session, connection, now):
             return
-        limit = self._state.outbox_limit
-        while session.queue is not None and connection.send_quota > 0 and connection.outbox_bytes <= limit:
+        while session.queue is not None and self._takes_more(session, connection):
             if not session.queue:
                 self.load_more(session)
                 return
@@ -128,6 +170,14 @@ class Queues:
                 return
         if connection.replays and session.queue is None:
             self._deliveries.replaying.go_on(connection, now)
+
+    def _takes_more(self, session: Session, connection: Connection) -> bool:
+        state = self._state
+        return (
+            connection.send_quota > 0
+            and connection.outbox_bytes <= state.outbox_limit
+            and session.inflight_octets <= state.inflight_limit
+        )
 
     def settled(self, session: Session, connection: Connection, now: float) -> None:
         """One message to the client is acknowledged for good; the next may go."""
@@ -190,6 +240,7 @@ class Queues:
         record = session.record
         if record is None or record.loading is not None:
             return
+        record.trimming = None
 
         def loaded(entries: Sequence[StoredEntry], incoming: Sequence[int], now: float) -> None:
             if session.record is record and record.loading is load:
@@ -221,6 +272,7 @@ class Queues:
             delivery = state.restoring.delivery(session, entry, now)
             if row.packet_id:
                 session.inflight[row.packet_id] = delivery
+                session.inflight_octets += len(delivery[0].payload)
                 sent.append(row.packet_id)
             else:
                 session.enqueue(delivery)
@@ -277,6 +329,7 @@ class Queues:
             connection.send_quota -= 1
             return
         del session.inflight[packet_id]
+        session.inflight_octets -= len(delivery[0].payload)
         self._deliveries.forget(session, delivery)
         if not permitted:
             message, qos, _, _, group, _ = delivery

@@ -128,7 +128,7 @@ class Routing:
 
     def _offer_shortcut(self, connection: Connection, route: Route) -> None:
         """Let the frame loop find this route by the bytes of its Topic Name, where all is settled ahead."""
-        if route.retain or route.verdict.residual is not None or route.verdict.obligations:
+        if route.retain or route.verdict.residual is not None or route.verdict.obligations or self._state.pressure:
             return
         if route.qos == 0 and not route.rest and not route.groups:
             connection.routes_q0[encode_string(route.topic)] = route

@@ -39,6 +39,7 @@ class Session:
 
     ``facts`` are those of its last connection. ``claimant`` is a connection that is about to get the session, once what
     that changes is on disk. ``left_at`` is when the last connection ended, None while there is one or a claimant.
+    ``inflight_octets`` are those of the payloads in ``inflight``.
     ``inflight`` maps Packet Identifiers to what is unacknowledged, in the order of sending; a number alone (as in a
     Delivery) stands for a PUBREL that waits for its PUBCOMP. ``unsent`` are the identifiers in
     ``inflight`` that this connection has not sent again yet. ``incoming`` holds the Packet Identifiers of QoS 2
@@ -59,6 +60,7 @@ class Session:
         "head",
         "incoming",
         "inflight",
+        "inflight_octets",
         "left_at",
         "namespace",
         "next_packet_id",
@@ -90,6 +92,7 @@ class Session:
         self.expiry_deadline: Deadline | None = None
         self.subscriptions: dict[str, Subscription] = {}
         self.inflight: dict[int, Delivery | int] = {}
+        self.inflight_octets = 0
         self.unsent: deque[int] | None = None
         self.incoming: set[int] | None = None
         self.queue: deque[Delivery] | None = None

@@ -80,7 +80,7 @@ class Sessions:
             session.expiry_deadline.cancel()
             session.expiry_deadline = None
         if session.record is not None:
-            session.record.loading = None
+            session.record.loading = session.record.trimming = None
             self._state.journal.change_row(session)
         elif self._state.journal.is_on and expiry > 0:
             self._state.journal.begin(session)
@@ -220,6 +220,7 @@ class Sessions:
         session.queue_octets = 0
         session.queue = None
         session.inflight.clear()
+        session.inflight_octets = 0
         record.behind += count
         record.behind_octets += octets
         state.stored_octets += octets
@@ -261,6 +262,7 @@ class Sessions:
         owed.extend(unread)
         owed = [delivery for delivery in owed if delivery[4] is not None]
         session.inflight.clear()
+        session.inflight_octets = 0
         session.queue = None
         session.queue_octets = 0
         if owed:

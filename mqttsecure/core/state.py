@@ -65,6 +65,7 @@ class Counters:
         "bytes_sent",
         "connections_accepted",
         "connections_refused",
+        "cut_for_memory",
         "deliveries_denied",
         "internal_errors",
         "messages_dropped",
@@ -82,6 +83,7 @@ class Counters:
         self.bytes_sent = 0
         self.connections_accepted = 0
         self.connections_refused = 0
+        self.cut_for_memory = 0
         self.deliveries_denied = 0
         self.internal_errors = 0
         self.messages_dropped = 0
@@ -101,7 +103,8 @@ class BrokerState:
     read on. ``afterwards`` holds what follows from the end of connections and sessions (wills to send, messages to
     hand over): done when what is under way is done, so that one end that leads to the next nests nothing.
     ``queued_octets`` counts what waits in all sessions, be it for the client or for a verdict.
-    ``wall_offset`` is how far the time of day is ahead of the monotonic one.
+    ``will_octets`` is what all wills take of their budget. ``pressure`` says that memory is running out: from 1 on
+    nothing large is taken. ``wall_offset`` is how far the time of day is ahead of the monotonic one.
     ``stored_octets`` counts what sessions have on disk alone. ``gated`` are the connections with packets that wait for
     the disk, ``uncommitted`` what else is done once a batch is there, by its number. ``loads`` are what the adapter is
     to read from the store. ``storage_problem`` says why nothing can be written at the moment, None for no problem.
@@ -132,19 +135,24 @@ class BrokerState:
         self.uncommitted: list[tuple[int, Callable[[float], None]]] = []
         self.loads: list[Load] = []
         self.storage_problem: str | None = None
+        self.will_octets = 0
+        self.pressure = 0
         self.wall_offset = 0.0
         self.restoring: Restoring
         self.afterwards: deque[Callable[[float], None]] = deque()
         self.outbox_limit = limits.outbox_bytes
+        self.inflight_limit = limits.maximum_inflight_bytes
         self.acknowledge_denied: frozenset[str] = frozenset()
         self.reason_strings: frozenset[str] = frozenset()
         self.detach: Callable[[Connection, float, bool], None] = _not_wired
+        self.forget_will: Callable[[Connection], object] = lambda connection: None
         self.broker_envelope = Envelope(Writer(BROKER_PRINCIPAL), self.policy_version)
 
     def change_limits(self, limits: Limits) -> None:
         """Replace the limits."""
         self.limits = limits
         self.outbox_limit = limits.outbox_bytes
+        self.inflight_limit = limits.maximum_inflight_bytes
         self.retained.maximum_messages = limits.maximum_retained_messages
         self.retained.maximum_bytes = limits.maximum_retained_bytes
 
@@ -380,6 +388,8 @@ class BrokerState:
         introduced = connection.connect is not None or connection.packets_received > 0
         connection.state = State.CLOSED
         self.detach(connection, now, will)
+        if connection.will is not None:
+            self.forget_will(connection)
         connection.closing = True
         connection.close_reason = reason_code
         connection.close_text = text

@@ -76,8 +76,11 @@ class Subscribing:
             or len(topic_filter.encode()) > limits.maximum_topic_bytes
         ):
             return ReasonCode.TOPIC_FILTER_INVALID
-        if session is None or (
-            topic_filter not in session.subscriptions and len(session.subscriptions) >= limits.maximum_subscriptions
+        if session is None:
+            return ReasonCode.QUOTA_EXCEEDED
+        if topic_filter not in session.subscriptions and (
+            len(session.subscriptions) >= limits.maximum_subscriptions
+            or self._state.tree.octets >= limits.maximum_subscription_bytes_total
         ):
             return ReasonCode.QUOTA_EXCEEDED
         if session.record is not None and self._state.storage_problem is not None:

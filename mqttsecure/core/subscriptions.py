@@ -8,7 +8,7 @@ Topic Name and the filters that match it, not with the subscriptions that do not
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mqttsecure.wire.topics import split_shared
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mqttsecure.core.session import Session
 
 __all__ = ["SharedGroup", "Subscription", "SubscriptionTree"]
+
+_OVERHEAD: Final = 500
+"""Bytes of a subscription beyond its Topic Filter: the object, its entries in session and trie, a level of its own."""
 
 
 class Subscription:
@@ -55,6 +58,10 @@ class Subscription:
         self.retain_handling = retain_handling
         self.identifier = identifier
         self.group: SharedGroup | None = None
+
+
+def _cost(subscription: Subscription) -> int:
+    return len(subscription.topic_filter) + _OVERHEAD
 
 
 class SharedGroup:
@@ -104,12 +111,14 @@ class _Node:
 class SubscriptionTree:
     """All subscriptions, each namespace's by themselves.
 
-    ``stamp`` changes whenever what a topic matches may have changed, in whatever namespace.
+    ``octets`` is roughly what they cost in memory. ``stamp`` changes whenever what a topic matches may have changed, in
+    whatever namespace.
     """
 
     def __init__(self) -> None:
         self._roots: dict[str, _Node] = {}
         self.count = 0
+        self.octets = 0
         self.stamp = 0
 
     def is_empty(self) -> bool:
@@ -133,6 +142,7 @@ class SubscriptionTree:
             new = subscription.session not in entries
             entries[subscription.session] = subscription
         self.count += new
+        self.octets += new * _cost(subscription)
         return new
 
     def remove(self, subscription: Subscription) -> bool:
@@ -155,6 +165,7 @@ class SubscriptionTree:
         if removed:
             self.stamp += 1
             self.count -= 1
+            self.octets -= _cost(subscription)
             _prune(path, levels)
             if path[0].is_empty():
                 del self._roots[namespace]

@@ -13,7 +13,30 @@ from mqttsecure.core.state import BrokerState
 from mqttsecure.core.throttling import within_meters
 from mqttsecure.wire.packets import Will
 
-__all__ = ["PendingWill", "Wills"]
+__all__ = ["PendingWill", "Wills", "arm", "cost", "disarm"]
+
+_OVERHEAD = 1000
+"""Bytes of a will beyond topic and payload: its object, properties, and the facts that are kept to send it."""
+
+
+def cost(will: Will) -> int:
+    """What a will takes of the budget of all wills."""
+    return len(will.topic) + len(will.payload) + _OVERHEAD
+
+
+def arm(state: BrokerState, connection: Connection, will: Will | None) -> None:
+    """Have the connection leave ``will``, if it does not say goodbye."""
+    connection.will = will
+    if will is not None:
+        state.will_octets += cost(will)
+
+
+def disarm(state: BrokerState, connection: Connection) -> Will | None:
+    """Have it leave none; the one that it would have left."""
+    will, connection.will = connection.will, None
+    if will is not None:
+        state.will_octets -= cost(will)
+    return will
 
 
 class PendingWill:
@@ -36,10 +59,9 @@ class Wills:
 
     def leave(self, connection: Connection, session: Session, now: float) -> None:
         """The connection ended without a normal DISCONNECT: send its will, now or after its delay."""
-        will = connection.will
+        will = disarm(self._state, connection)
         if will is None:
             return
-        connection.will = None
         pending = PendingWill(will, self._publishing.envelope(connection), connection.facts)
         # v5.0 [MQTT-3.1.3-9]: after the Will Delay Interval or the end of the session, whichever is first.
         delay = min(will.properties.get("will_delay_interval", 0), session.expiry)
@@ -51,6 +73,7 @@ class Wills:
     def wait(self, session: Session, pending: PendingWill, due: float) -> None:
         """Send a will at ``due``, unless its client comes back before."""
         session.will = pending
+        self._state.will_octets += cost(pending.will)
         session.will_deadline = self._state.deadlines.at(due, lambda now: self.send_waiting(session, now))
 
     def send_waiting(self, session: Session, now: float) -> None:
@@ -61,13 +84,14 @@ class Wills:
             self._state.journal.change_row(session)
             self._state.afterwards.append(lambda now: self._send(pending, session, now))
 
-    @staticmethod
-    def forget(session: Session) -> None:
+    def forget(self, session: Session) -> None:
         """The client came back in time: its will is not sent."""
         if session.will_deadline is not None:
             session.will_deadline.cancel()
             session.will_deadline = None
-        session.will = None
+        if session.will is not None:
+            self._state.will_octets -= cost(session.will.will)
+            session.will = None
 
     def _send(self, pending: PendingWill, session: Session, now: float) -> None:
         will = pending.will

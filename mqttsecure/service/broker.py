@@ -26,6 +26,7 @@ from mqttsecure.service.control import ControlSocket
 from mqttsecure.service.exit_code import fail_start
 from mqttsecure.service.file_watch import ReloadOnChange
 from mqttsecure.service.in_force import InForce, make_ready, restart_needed
+from mqttsecure.service.memory_guard import MemoryGuard
 from mqttsecure.service.prepare import prepare
 from mqttsecure.service.report import report
 from mqttsecure.service.shadow import Shadow
@@ -95,6 +96,7 @@ class BrokerService(Service):
         self._in_force: InForce | None = None
         self._store = make_store(config, reactor)
         self._keeping: Keeping | None = None
+        self._guard: MemoryGuard | None = None
         self.driver: CoreDriver | None = None
         self._usage = BrokerUsage(lambda: None if self.driver is None else self.driver.core.state)
 
@@ -163,6 +165,8 @@ class BrokerService(Service):
         self._open_listeners(ready)
         self._sys_topics = SysTopics(self.driver, self._reactor)
         self._sys_topics.start(limits.sys_interval)
+        self._guard = MemoryGuard(self.driver, self._reactor)
+        self._guard.start()
         try:
             self._open_control(self.driver)
         except ConfigError as error:
@@ -340,6 +344,8 @@ class BrokerService(Service):
         self._on_change.stop()
         if self._sys_topics is not None:
             self._sys_topics.stop()
+        if self._guard is not None:
+            self._guard.stop()
         if self._control is not None:
             done.append(self._control.close())
         if self.driver is not None:

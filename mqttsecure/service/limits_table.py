@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
@@ -29,6 +29,12 @@ _DURATIONS: Final = frozenset(
     if field.name.endswith(("_timeout", "_linger", "_interval", "_expiry", "_keep_alive"))
 )
 
+_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    field.name: get_args(get_type_hints(Limits)[field.name])
+    for field in dataclasses.fields(Limits)
+    if isinstance(field.default, str)
+}
+
 _RANGES: Final[dict[str, tuple[float, float | None]]] = {
     # From the standard: a packet is at most what four length bytes can say (v5.0 section 2.1.4; not with its fixed
     # header on top, since clients refuse a CONNACK that announces more); the others are Two or Four Byte Integers, of
@@ -45,6 +51,9 @@ _RANGES: Final[dict[str, tuple[float, float | None]]] = {
     # Budgets of which "none" makes sense.
     "maximum_queued_messages": (0, None),
     "maximum_queued_bytes": (0, None),
+    "maximum_stored_bytes": (0, None),
+    "maximum_will_bytes_total": (0, None),
+    "maximum_memory_bytes": (0, None),
     "maximum_retained_messages": (0, None),
     "maximum_retained_bytes": (0, None),
     "maximum_cached_decisions": (0, None),
@@ -91,6 +100,10 @@ def _example(name: str, default: float) -> object:
 def _field(field: dataclasses.Field[Any], description: str) -> tuple[Any, Any]:
     low, high = _RANGES.get(field.name, (1, None))
     kind: Any = type(field.default)
+    if field.name in _WORDS:
+        words = _WORDS[field.name]
+        other = next(each for each in words if each != field.default)
+        return Literal[words], Field(field.default, description=description, examples=[other])
     if field.name in _SIZES:
         kind = Annotated[int, BeforeValidator(parse_size)]
     elif field.name in _DURATIONS:

@@ -337,6 +337,21 @@ class CoreDriver:
             self.core.state.touch(connection)
         self.schedule_flush()
 
+    def press(self, level: int) -> None:
+        """See :meth:`BrokerCore.press`; from 1 on no new connections are taken either."""
+        self.core.press(level)
+        self.schedule_flush()
+
+    def relieve(self, octets: int) -> int:
+        """See :meth:`BrokerCore.relieve`."""
+        try:
+            return self.core.relieve(octets, self.clock.seconds())
+        except Exception:
+            self._internal_error()
+            return 0
+        finally:
+            self.schedule_flush()
+
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish as the broker itself."""
         try:

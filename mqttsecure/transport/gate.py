@@ -74,9 +74,10 @@ class ListenerFactory(Factory):
             return None
         if self._is_full(driver):
             _log.warn(
-                "{listener}: closed a connection from {peer}: there are as many as allowed",
+                "{listener}: closed a connection from {peer}: {why}",
                 listener=self.name,
                 peer=str(peer),
+                why="memory is scarce" if driver.core.state.pressure else "there are as many as allowed",
             )
             return None
         now = driver.clock.seconds()
@@ -88,7 +89,11 @@ class ListenerFactory(Factory):
         return self.admit(request, answer)
 
     def _is_full(self, driver: CoreDriver) -> bool:
-        return self.connections >= self.maximum_connections or driver.connections >= driver.limits.maximum_connections
+        return (
+            self.connections >= self.maximum_connections
+            or driver.connections >= driver.limits.maximum_connections
+            or driver.core.state.pressure > 0
+        )
 
     def admit(self, request: Request, verdict: Verdict) -> Protocol | None:
         """The protocol that serves the connection, None where the verdict is a denial."""
