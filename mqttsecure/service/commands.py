@@ -22,6 +22,7 @@ from mqttsecure.service.ban_commands import BanCommands
 from mqttsecure.service.gone import Gone, Known, as_json, gone
 from mqttsecure.service.in_force import InForce
 from mqttsecure.service.keeping_out import kept_out
+from mqttsecure.service.memory_guard import resident_bytes
 from mqttsecure.service.watching import certificate_days_left, client_now, is_about, unheard_topics
 from mqttsecure.transport.driver import CoreDriver
 from mqttsecure.wire.constants import ReasonCode
@@ -134,6 +135,12 @@ class Commands:
             "retained_bytes": state.retained.octets,
             "principals_gone": len(self._gone()),
             "queued_bytes": state.queued_octets,
+            "stored_bytes": state.stored_octets,
+            "will_bytes": state.will_octets,
+            "subscription_bytes": state.tree.octets,
+            "resident_bytes": resident_bytes(),
+            "memory_is_scarce": state.pressure,
+            **_store_gauges(self._driver),
             "last_rejudging_seconds": round(self._driver.last_rejudging, 6),
             "slowest_rejudging_seconds": round(self._driver.slowest_rejudging, 6),
             "longest_rejudging_slice_seconds": round(self._driver.longest_slice, 6),
@@ -213,8 +220,11 @@ class Commands:
             ],
             "grants": self._grants(session.facts),
             "inflight": len(session.inflight),
+            "inflight_bytes": session.inflight_octets,
             "queued_messages": len(session.queue or ()),
             "queued_bytes": session.queue_octets,
+            "stored_messages": 0 if session.record is None else session.record.behind,
+            "stored_bytes": 0 if session.record is None else session.record.behind_octets,
             "outbox_bytes": 0 if connection is None else connection.outbox_bytes,
             "last_denial": self._denials.of(session.client_id),
         }
@@ -292,4 +302,17 @@ def _row(session: Session) -> dict[str, Any]:
         "peer": str(facts.peer),
         "listener": facts.listener,
         "version": _VERSIONS.get(facts.protocol_version, "?"),
+    }
+
+
+def _store_gauges(driver: CoreDriver) -> dict[str, float]:
+    """How the store does; nothing where there is none."""
+    keeping = driver.keeping
+    if keeping is None:
+        return {}
+    return {
+        "store_batches": keeping.batches,
+        "store_longest_batch_seconds": round(keeping.longest, 6),
+        "store_is_failing": int(driver.core.state.storage_problem is not None),
+        "store_losses": len(keeping.losses),
     }

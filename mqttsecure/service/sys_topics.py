@@ -69,4 +69,10 @@ class SysTopics:
         values["retained/messages"] = state.retained.count
         values["retained/bytes"] = state.retained.octets
         values["queued/bytes"] = state.queued_octets
+        values["stored/bytes"] = state.stored_octets
+        keeping = self._driver.keeping
+        if keeping is not None:
+            values["store/batches"] = keeping.batches
+            values["store/failing"] = int(state.storage_problem is not None)
+            values["store/losses"] = len(keeping.losses)
         return values

@@ -86,6 +86,11 @@ class Keeping:
         store.on_problem = self._problem
         store.on_recovered = self._recovered
 
+    @property
+    def losses(self) -> Sequence[str]:
+        """What was damaged in the store and could not be kept."""
+        return self._sessions.losses()
+
     # -- the start -------------------------------------------------------------------------------------------------
 
     def restore(self) -> tuple[int, int]:
