@@ -28,6 +28,7 @@ asking          a question put to the running broker; watching how a client is r
 findings        what is wrong with a client, the most probable first, by the audit log; finding one of them;
                 live_findings by the running broker; keeping_out bans and blocks in force; mends what helps
 control         the socket for commands; unix_address for one deep within folders
+effective_grants  what one client may do, for ``clients show``
 file_watch      files that were changed, and left alone, are read again
 shadow          a candidate chain beside the one in force
 trace_json      the trace of a decision as plain values

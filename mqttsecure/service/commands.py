@@ -13,12 +13,12 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from mqttsecure.core.connection import Connection
-from mqttsecure.core.decisions import ConnectionFacts
 from mqttsecure.core.events import Denied, Event
 from mqttsecure.core.session import Session, session_key
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.asking import ask, ask_of_client, scenario_from_json
 from mqttsecure.service.ban_commands import BanCommands
+from mqttsecure.service.effective_grants import effective_grants
 from mqttsecure.service.gone import Gone, Known, as_json, gone
 from mqttsecure.service.in_force import InForce
 from mqttsecure.service.keeping_out import kept_out
@@ -218,7 +218,7 @@ class Commands:
                 {"filter": each.topic_filter, "qos": each.qos, "identifier": each.identifier or None}
                 for each in session.subscriptions.values()
             ],
-            "grants": self._grants(session.facts),
+            "grants": effective_grants(self._in_force().assembly.chain.bindings, session.facts),
             "inflight": len(session.inflight),
             "inflight_bytes": session.inflight_octets,
             "queued_messages": len(session.queue or ()),
@@ -272,24 +272,6 @@ class Commands:
 
     def _seconds_left(self, valid_until: float | None) -> float | None:
         return None if valid_until is None else round(valid_until - self._driver.clock.seconds(), 1)
-
-    def _grants(self, facts: ConnectionFacts) -> list[str]:
-        """What the topic policies of its listener grant and deny the client, as rules."""
-        found: list[str] = []
-        for binding in self._in_force().assembly.chain.bindings:
-            rules = getattr(binding.policy, "rules", ())
-            if facts.listener in binding.on and facts.principal is not None:
-                found += [f"{binding.id}: {rule.text}" for rule in rules if _concerns(rule, facts)]
-        return found
-
-
-def _concerns(rule: Any, facts: ConnectionFacts) -> bool:
-    who = rule.who
-    if facts.principal is None or not rule.concerns(facts.principal):
-        return False
-    if who.kind == "group":
-        return who.name in facts.groups
-    return bool(who.kind == "everyone" or who.name == facts.principal.name)
 
 
 def _row(session: Session) -> dict[str, Any]:
