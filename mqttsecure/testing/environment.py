@@ -40,7 +40,6 @@ class TestAuthority:
     def __init__(
         self,
         name: str,
-        *,
         ca_certificates: tuple[bytes, ...] = (),
         crl_files: tuple[Path, ...] = (),
         password_file: Path | None = None,
