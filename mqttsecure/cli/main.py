@@ -19,6 +19,10 @@ from mqttsecure.cli.policies import policies
 from mqttsecure.cli.policy import policy
 from mqttsecure.cli.pub import pub
 from mqttsecure.cli.running import clients, reload, status
+from mqttsecure.cli.store import store
+from mqttsecure.cli.store_copies import backup, export
+from mqttsecure.cli.store_copies import import_ as import_store
+from mqttsecure.cli.store_owners import reassign_, release_
 from mqttsecure.cli.sub import sub
 from mqttsecure.cli.why import why
 
@@ -58,6 +62,7 @@ def main() -> None:
       mqttsecure reload --config etc/broker.toml       put a changed configuration in force, all of it or nothing
       mqttsecure clients list --config etc/broker.toml who is connected
       mqttsecure bans list --config etc/broker.toml    which addresses are banned, and why
+      mqttsecure store info --config etc/broker.toml   what is on disk, and whose it is
       mqttsecure why pump-7 --config etc/broker.toml   what is wrong with a client, and what helps
 
       mqttsecure sub -t 'lab/#' -v -u alice            messages to stdout, from a broker that is verified
@@ -87,4 +92,8 @@ main.add_command(reload)
 main.add_command(clients)
 main.add_command(pub)
 main.add_command(sub)
+main.add_command(store)
 main.add_command(why)
+
+for _command in (backup, export, import_store, reassign_, release_):
+    store.add_command(_command)

@@ -19,7 +19,7 @@ from mqttsecure.store.statements import MOST_ROWS, ManyRows
 from mqttsecure.store.tables import ALL, Table
 from mqttsecure.store.walking import Walk
 
-__all__ = ["salvage"]
+__all__ = ["JSON_COLUMNS", "check_value", "salvage"]
 
 _PAGE: Final = 4096
 _MAGIC: Final = b"SQLite format 3\0"
@@ -39,7 +39,7 @@ _RANGES: Final = {
 }
 """The highest value of columns that have one: where a row holds another, it is not what was written."""
 
-_JSON: Final = {("sessions", "facts"), ("sessions", "will"), ("writers", "content")}
+JSON_COLUMNS: Final = {("sessions", "facts"), ("sessions", "will"), ("writers", "content")}
 
 
 def salvage(damaged: Path, target: sqlite3.Connection, scratch: Path) -> list[str]:
@@ -170,7 +170,7 @@ def _checked(walk: Walk, table: Table) -> Iterator[tuple[Any, ...] | None]:
     for row in walk.rows():
         try:
             yield tuple(
-                _value(table.name, column, kind, value)
+                check_value(table.name, column, kind, value)
                 for column, kind, value in zip(table.columns, table.types, row, strict=True)
             )
         except ValueError:  # of one column, or too few of them
@@ -184,7 +184,7 @@ def _check_json(value: bytes) -> None:
         raise ValueError("it is no JSON of ours") from None
 
 
-def _value(table: str, column: str, kind: str, value: Any) -> Any:
+def check_value(table: str, column: str, kind: str, value: Any) -> Any:
     """The value as it was given to the store.
 
     Raises:
@@ -201,6 +201,6 @@ def _value(table: str, column: str, kind: str, value: Any) -> Any:
         return value.decode()
     if kind == "INTEGER" and not 0 <= value <= _RANGES.get((table, column), value):
         raise ValueError("it is out of range")
-    if (table, column) in _JSON:
+    if (table, column) in JSON_COLUMNS:
         _check_json(value)
     return value
