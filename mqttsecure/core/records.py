@@ -150,12 +150,16 @@ class Batch:
 
 
 class StoredSession(NamedTuple):
-    """A session as it is read at the start: without its entries, of which only the number and size are known."""
+    """A session as it is read at the start: without its entries, of which only a few numbers are known.
+
+    ``entries`` is how many they are, ``octets`` their size, ``highest`` the highest ``number`` of one, 0 for none.
+    """
 
     row: SessionRow
     subscriptions: list[SubscriptionRow]
     entries: int
     octets: int
+    highest: int
 
 
 class StoredEntry(NamedTuple):

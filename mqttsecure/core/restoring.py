@@ -45,6 +45,7 @@ class Restoring:
         record.is_out = True
         record.behind = stored.entries
         record.behind_octets = stored.octets
+        record.next_number = stored.highest + 1
         for each in stored.subscriptions:
             subscription = Subscription(
                 session,

@@ -173,7 +173,8 @@ class StoreContract:
         )
         store = await self.reopen()
         (found,) = self.sessions()
-        self.assertEqual(found, StoredSession(full, sorted(filters, key=lambda row: row.topic_filter), 3, 300))
+        filters.sort(key=lambda row: row.topic_filter)
+        self.assertEqual(found, StoredSession(full, filters, 3, 300, 2**41 + 2))
         self.assertEqual([type(value) for value in found.row], [type(value) for value in full])
         self.assertEqual(
             list(await self.entries(7)),
@@ -310,7 +311,7 @@ class StoreContract:
         self.assertEqual([each.row.key for each in self.sessions()], [2, 3])
         self.assertEqual([each.message.id for each in await self.entries(2) if each.message], [7])
         await self.commit(sessions=[session(1)])
-        self.assertEqual(self.sessions()[0], StoredSession(session(1), [], 0, 0))
+        self.assertEqual(self.sessions()[0], StoredSession(session(1), [], 0, 0, 0))
 
     async def test_highest(self) -> None:
         """After a restart the broker gives out keys and numbers that nothing has."""

@@ -165,7 +165,8 @@ class MemoryStore:
         subscriptions = [each for each in self.contents.subscriptions.values() if each.session == row.key]
         entries = [each for each in self.contents.entries.values() if each.session == row.key]
         subscriptions.sort(key=lambda each: each.topic_filter)
-        return StoredSession(row, subscriptions, len(entries), sum(each.octets for each in entries))
+        highest = max((each.number for each in entries), default=0)
+        return StoredSession(row, subscriptions, len(entries), sum(each.octets for each in entries), highest)
 
     def load_entries(self, session: int, after: int, limit: int, octets: int) -> Deferred[Sequence[StoredEntry]]:
         """See :class:`~mqttsecure.interfaces.ISessionStore`."""

@@ -39,7 +39,8 @@ _SESSIONS: Final = "SELECT * FROM sessions WHERE key > ? ORDER BY key LIMIT ?"
 
 # `count` over the primary key in its own order needs no sorting: a million entries take a third of a second.
 _COUNTS: Final = """
-    SELECT session, count(*), total(octets) FROM entries WHERE session > ? AND session <= ? GROUP BY session
+    SELECT session, count(*), total(octets), max(number) FROM entries
+    WHERE session > ? AND session <= ? GROUP BY session
 """
 
 _SUBSCRIPTIONS: Final = "SELECT * FROM subscriptions WHERE session > ? AND session <= ? ORDER BY session, topic_filter"
@@ -86,12 +87,12 @@ def read_sessions(connection: sqlite3.Connection, after: int, limit: int) -> Seq
     if not rows:
         return []
     span = (rows[0].key - 1, rows[-1].key)
-    counts = {key: (count, int(octets)) for key, count, octets in connection.execute(_COUNTS, span)}
+    counts = {key: (count, int(octets), top) for key, count, octets, top in connection.execute(_COUNTS, span)}
     of_sessions: dict[int, list[SubscriptionRow]] = {
         key: [_subscription(row) for row in group]
         for key, group in groupby(connection.execute(_SUBSCRIPTIONS, span), itemgetter(0))
     }
-    return [StoredSession(row, of_sessions.get(row.key, []), *counts.get(row.key, (0, 0))) for row in rows]
+    return [StoredSession(row, of_sessions.get(row.key, []), *counts.get(row.key, (0, 0, 0))) for row in rows]
 
 
 def _subscription(row: Sequence[Any]) -> SubscriptionRow:

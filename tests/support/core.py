@@ -7,11 +7,14 @@ The bench does what the transport does: it takes the outboxes, tells the core wh
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, TypeVar
 from unittest import TestCase
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.python.failure import Failure
 
 from mqttsecure.core.broker import BrokerCore
 from mqttsecure.core.connection import Connection
@@ -29,7 +32,7 @@ from mqttsecure.core.decisions import (
 )
 from mqttsecure.core.events import Denied, Event
 from mqttsecure.core.limits import Limits
-from mqttsecure.core.records import StoredEntry
+from mqttsecure.core.state import Load
 from mqttsecure.store.memory import MemoryStore
 from mqttsecure.wire.constants import ReasonCode
 from mqttsecure.wire.decoder import Decoder
@@ -198,6 +201,7 @@ class Bench:
         self.events: list[Event] = []
         self.clients: list[Client] = []
         self._numbers = itertools.count(1)
+        self._faults: list[Failure] = []
         self.store = store or (self.store_type and self.store_type())
         if self.store is not None:
             self._restore(self.store)
@@ -239,7 +243,8 @@ class Bench:
         if not journal.is_empty():
             number = journal.changes
             batch = core.take_batch(self.now, self.now + WALL)
-            store.commit(batch).addCallback(lambda _: core.committed(number, self.now))
+            written = store.commit(batch).addCallback(lambda _: core.committed(number, self.now))
+            written.addErrback(self._faults.append)
             changed = True
         elif journal.changes > journal.committed and not store.pending:
             core.committed(journal.changes, self.now)
@@ -247,12 +252,15 @@ class Bench:
         else:
             changed = bool(loads)
         for load in loads:
-            entries: list[StoredEntry] = []
-            incoming: list[int] = []
-            store.load_entries(load.key, load.after, 3, 1 << 20).addCallback(entries.extend)
-            store.load_incoming(load.key).addCallback(incoming.extend)
-            core.loaded(load, entries, incoming if load.with_incoming else [], self.now)
+            self._read(store, load)
         return changed
+
+    def _read(self, store: MemoryStore, load: Load) -> None:
+        entries = store.load_entries(load.key, load.after, 3, 1 << 20)
+        incoming: Deferred[Sequence[int]] = store.load_incoming(load.key) if load.with_incoming else succeed(())
+        both: Deferred[Any] = gatherResults([entries, incoming])
+        both.addCallback(lambda read: self.core.loaded(load, read[0], read[1], self.now))
+        both.addErrback(self._faults.append)
 
     # -- clients -------------------------------------------------------------------------------------------------
 
@@ -303,6 +311,8 @@ class Bench:
                 if connection.adapter is not None:
                     connection.adapter.flush()
         self.events += self.core.take_events()
+        for fault in self._faults:
+            fault.raiseException()
 
     def publish(self, topic: str, payload: bytes = b"", *, retain: bool = False) -> None:
         """Publish as the broker."""
