@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -95,6 +96,23 @@ def _builder(
 
 _CN = NameOID.COMMON_NAME
 _OU = NameOID.ORGANIZATIONAL_UNIT_NAME
+
+
+def _as_version_2(pem: str, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The same certificate, but for its version, signed anew (RFC 5280 section 4.1)."""
+    inner = x509.load_pem_x509_certificate(pem.encode()).tbs_certificate_bytes
+    place = inner.index(b"\xa0\x03\x02\x01\x02") + 4
+    inner = inner[:place] + b"\x01" + inner[place + 1 :]
+    signature = key.sign(inner, ec.ECDSA(hashes.SHA256()))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")  # ecdsa-with-SHA256
+    return _sequence(0x30, inner + algorithm + _sequence(0x03, b"\0" + signature))
+
+
+def _sequence(tag: int, content: bytes) -> bytes:
+    """One element of DER."""
+    size = len(content)
+    length = bytes((size,)) if size < 0x80 else b"\x82" + size.to_bytes(2, "big")
+    return bytes((tag,)) + length + content
 
 
 class CertificateTests(AttackCase):
@@ -197,6 +215,18 @@ class CertificateTests(AttackCase):
         ):
             self.assertIsNone(self._connect(files))
         self.assert_logged("the TLS handshake failed")
+
+    def test_certificates_that_only_openssl_reads(self) -> None:
+        """Of version 2, be it signed by our CA or by nobody: refused again and again, and alice still gets in."""
+        for signer in (self.people, _Issuer.called(x509.Name([x509.NameAttribute(_CN, "nobody")]))):
+            odd = signer.issue(self.directory, [(_CN, "odd")])
+            odd[0].write_text(ssl.DER_cert_to_PEM_cert(_as_version_2(odd[0].read_text(), signer.key)))
+            for _ in range(12):  # more often than a policy may fail before it is not asked any more
+                code = self._connect(odd)
+                self.assertTrue(code is None or code >= 0x80, code)
+        self.assertNotIn("Traceback", self.new_log)
+        self.assertNotIn("indeterminate", self.new_log)
+        self.assertEqual(0, self._connect(self.people.issue(self.directory, [(_CN, "alice")])))
 
     def test_forged_ca_of_the_same_name(self) -> None:
         """A third CA with the name of ours signs a certificate for alice: the handshake fails."""
