@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.test_conversation -*-
+# -*- test-case-name: tests.lab.test_explain -*-
 """One TCP connection to a :class:`~mqttsecure.lab.model.Connection`: what was said, by whom, and how it went."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.test_corrections -*-
+# -*- test-case-name: tests.lab.test_explain -*-
 """What the old lab text says, and what the wire says: its mistakes put right, with what this capture shows of each."""
 
 from __future__ import annotations

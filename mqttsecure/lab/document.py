@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.test_document -*-
+# -*- test-case-name: tests.lab.test_explain -*-
 """A reading as one JSON document: the model as it is, and each connection frame by frame beside it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.test_verdict -*-
+# -*- test-case-name: tests.lab.test_explain -*-
 """What a person should look at in a connection: broken, weak and odd things, each with the message that it is about."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def find_all(connection: Connection, outcome: str) -> list[Finding]:
     """All findings, the worst first."""
     found = [*_of_everything(connection)]
     if connection.tls is not None:
-        found += _of_tls(connection, connection.tls)
+        found += _of_tls(connection, connection.tls, outcome)
     order = {"red": 0, "amber": 1, "info": 2}
     return sorted(found, key=lambda finding: order[finding.severity])
 
@@ -51,11 +51,11 @@ def _is_null(facts: TlsFacts) -> bool:
     return facts.suite is not None and facts.suite.cipher == "NULL"
 
 
-def _of_tls(connection: Connection, facts: TlsFacts) -> Iterator[Finding]:
+def _of_tls(connection: Connection, facts: TlsFacts, outcome: str) -> Iterator[Finding]:
     yield from _of_checks(connection, facts)
     yield from _of_choice(connection, facts)
     yield from _of_version(connection, facts)
-    yield from _of_messages(connection, facts)
+    yield from _of_messages(connection, facts, outcome)
     yield from _of_key_log(facts)
 
 
@@ -138,7 +138,7 @@ def _of_version(connection: Connection, facts: TlsFacts) -> Iterator[Finding]:
         yield Finding("early_data", "amber", text, _index(_first(connection, "client_hello")))
 
 
-def _of_messages(connection: Connection, facts: TlsFacts) -> Iterator[Finding]:
+def _of_messages(connection: Connection, facts: TlsFacts, outcome: str) -> Iterator[Finding]:
     hellos = connection.of_kind("client_hello")
     if len(hellos) > 1 and not facts.hello_retry_request:
         yield Finding("renegotiation", "amber", "a new handshake was begun within the connection", hellos[1].index)

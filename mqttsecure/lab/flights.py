@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.test_flights -*-
+# -*- test-case-name: tests.lab.test_explain -*-
 """Flights (lab row E3) and round trips (row E4) of a connection."""
 
 from __future__ import annotations

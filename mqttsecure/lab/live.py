@@ -31,6 +31,8 @@ _VERSIONS: Final = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 _CHUNK: Final = 65536
 _MAX_BYTES: Final = 1 << 20
 """Bytes of a server that are taken: a handshake has kilobytes."""
+_LINGER: Final = 2.0
+"""Seconds for the server's last words; nearly all close at once."""
 _CLIENT_ID: Final = "mqttsecure-handshake"
 
 
@@ -98,6 +100,9 @@ def read_live(options: LiveOptions) -> tuple[Reading, Recorded]:
 def _adjust(verdict: Verdict, options: LiveOptions) -> None:
     """This client is no careless one: it looks at everything on purpose, and leaves when it was told to."""
     verdict.findings = [each for each in verdict.findings if each.key != "accepted_bad_certificate"]
+    if verdict.outcome == "incomplete":
+        verdict.outcome, verdict.refused = "aborted", True
+        verdict.text = f"the server did not finish the handshake within {options.timeout:g} s"
     if not options.connect and verdict.outcome == "completed_left":
         verdict.outcome, verdict.refused = "completed", False
         agreed = verdict.text.partition(";")[0]
@@ -269,8 +274,18 @@ class _Exchange:
         except SSL.Error:
             pass
         self._send()
+        self._linger()
         if not self._closed:
             self._frames.close(True, time.time_ns())
+
+    def _linger(self) -> None:
+        """Hear what the server still has to say: in TLS 1.3 it refuses a client after the client is done."""
+        self._end = min(self._end, time.monotonic() + _LINGER)
+        try:
+            while self._receive():
+                self._connection.recv(_CHUNK)
+        except (SSL.Error, TimeoutError):
+            pass
 
     def _send(self) -> None:
         """Carry what TLS wants to say to the wire."""

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.test_model -*-
+# -*- test-case-name: tests.lab.test_explain -*-
 """What a reading of a capture says: the stable form that reports, the command and other programs take.
 
 A :class:`Reading` has :class:`Connection` objects, each with its :class:`Message` list in the order of the wire (TCP

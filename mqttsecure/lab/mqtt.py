@@ -18,6 +18,8 @@ __all__ = ["MqttReader", "looks_like_mqtt"]
 
 _MAX_PACKET: Final = 16 * 1024 * 1024
 """A packet larger than what is looked at of a stream cannot be complete."""
+_NAME_END: Final = 14
+"""Bytes of a CONNECT up to the end of its protocol name, at most."""
 _LOOK_AT: Final = 65536
 """Bytes that are looked at to tell whether a conversation without a CONNECT is MQTT."""
 _VERSIONS: Final = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5.0"}
@@ -63,7 +65,7 @@ class MqttReader:
         buffer.feed(data, origin)
         head = buffer.peek(_LOOK_AT)
         if not self.version and not self.foreign and not looks_like_mqtt(head):
-            if len(head) < 8 and b"\x10".startswith(head[:1]):
+            if len(head) < _NAME_END and head[:1] == b"\x10":
                 return  # a CONNECT in pieces: wait for enough of it
             self.version = _guess_version(head, sender)
             self.foreign = not self.version

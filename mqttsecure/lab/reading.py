@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.test_reading -*-
+# -*- test-case-name: tests.cli.test_handshake -*-
 """Reads a capture: the way in for everybody who wants a :class:`~mqttsecure.lab.model.Reading`.
 
 reading = read_capture(Path("lab.pcapng"), keys=Path("lab.keys"), authorities=Path("ca.pem"))

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.test_text -*-
+# -*- test-case-name: tests.lab.test_explain -*-
 """A reading as text for a person: the verdict, the ladder, each message explained, certificates, corrections.
 
 Lines come with a style ("heading", "good", "bad", "warn", "dim" or ""), which a terminal may show in colour.

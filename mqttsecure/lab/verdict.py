@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.test_verdict -*-
+# -*- test-case-name: tests.lab.test_explain -*-
 """How a connection went. A refusal that looks like a success on the wire is told as a refusal."""
 
 from __future__ import annotations

@@ -145,6 +145,7 @@ class _Pair:
         server_context.set_session_id(b"tests")
         if setup.ask_client:
             server_context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accept)
+            server_context.add_client_ca(crypto.X509.from_cryptography(root().certificate))
         if setup.change is not None:
             setup.change(client_context, server_context)
         return client_context, server_context

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.capture.test_limits -*-
+# -*- test-case-name: tests.lab.test_hostile -*-
 """How much of a file is looked at. A capture may come from anybody, so each thing that it could grow has a bound."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.capture.test_streams -*-
+# -*- test-case-name: tests.lab.test_edges -*-
 """Segments to connections, and each direction of one to an ordered stream.
 
 What comes twice, overlaps or comes out of order is put right; the first bytes to arrive at a place stay. A hole that is

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.capture.test_wireguard -*-
+# -*- test-case-name: tests.lab.capture.test_reader -*-
 """Recognizes WireGuard by the form of its messages, which is all that anybody on the way sees of it."""
 
 from __future__ import annotations

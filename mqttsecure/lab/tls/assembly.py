@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.tls.test_assembly -*-
+# -*- test-case-name: tests.lab.tls.test_messages -*-
 """Bytes that came in pieces, put together so that each part still tells where it came from."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.tls.test_cursor -*-
+# -*- test-case-name: tests.lab.tls.test_extensions -*-
 """Reads the fields of a message one after another, and remembers where each stands."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.tls.test_ffdhe -*-
+# -*- test-case-name: tests.lab.tls.test_names -*-
 """Finite-field groups that are known to be good, by their primes: those of RFC 7919 and RFC 3526.
 
 A server may make up a prime of its own, which nobody has looked at. The known ones are computed here by the formulas of

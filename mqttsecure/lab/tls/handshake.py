@@ -97,7 +97,11 @@ class HandshakeReader:
     def finish(self, messages: list[Message]) -> None:
         """Called when the connection is over."""
         self._secrets.judge()
-        self._facts.handshake_complete = self._facts.handshake_complete or self._seems_complete(messages)
+        facts = self._facts
+        facts.handshake_complete = facts.handshake_complete or self._seems_complete(messages)
+        unread = not any(message.kind == "encrypted_extensions" for message in messages)
+        if self._state.is_1_3 and unread and not facts.resumed and facts.client_authentication == "none":
+            facts.client_authentication = "unknown"
 
     def _seems_complete(self, messages: list[Message]) -> bool:
         """Without keys, TLS 1.3 shows only that the client went on after the server's flight, by more than an alert."""

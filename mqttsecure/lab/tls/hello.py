@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.tls.test_hello -*-
+# -*- test-case-name: tests.lab.tls.test_messages -*-
 """ClientHello, ServerHello and HelloRetryRequest (RFC 5246 section 7.4.1, RFC 8446 section 4.1)."""
 
 from __future__ import annotations

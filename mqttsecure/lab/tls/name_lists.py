@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.tls.test_name_lists -*-
+# -*- test-case-name: tests.lab.tls.test_extensions -*-
 """Lists of distinguished names (DER), as certificate requests carry them."""
 
 from __future__ import annotations

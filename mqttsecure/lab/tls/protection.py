@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.tls.test_protection -*-
+# -*- test-case-name: tests.lab.tls.test_session -*-
 """Opens records: AES-GCM, AES-CCM, ChaCha20-Poly1305, and CBC with a MAC, before or after encryption."""
 
 from __future__ import annotations

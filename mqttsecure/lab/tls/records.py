@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.tls.test_records -*-
+# -*- test-case-name: tests.lab.tls.test_session -*-
 """A TCP stream to TLS records, and both directions of a connection in the order of the wire.
 
 A stream may begin in the middle of a record, or have a hole: then the next place is looked for from which on records

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.tls.test_schedule -*-
+# -*- test-case-name: tests.lab.tls.test_session -*-
 """From secrets to keys and to Finished: the PRF of TLS 1.2 (RFC 5246 section 5), the key schedule of TLS 1.3 (RFC 8446
 section 7)."""
 

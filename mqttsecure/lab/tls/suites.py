@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.tls.test_suites -*-
+# -*- test-case-name: tests.lab.tls.test_names -*-
 """Cipher suites: every number of the IANA registry by name, spelled out, and graded.
 
 A name says it all once one can read it: TLS_<key exchange>_<authentication>_WITH_<cipher>_<mode>_<hash>, in TLS 1.3
