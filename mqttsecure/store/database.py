@@ -50,7 +50,7 @@ _NEEDS_NEW_CONNECTION: Final = frozenset(
 """Errors that a connection does not get over by itself, all of them told before anything is committed."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
     """A connection for any one thread at a time, in which transactions are begun by hand."""
     return sqlite3.connect(
         path,
@@ -58,6 +58,7 @@ def connect(path: Path) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         cached_statements=CACHED_STATEMENTS,
+        factory=factory,
     )
 
 

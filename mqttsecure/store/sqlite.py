@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ _T = TypeVar("_T")
 _FIRST_RETRY: Final = 0.1
 _LAST_RETRY: Final = 1.0
 """Seconds from a failure to the next attempt, doubled each time: a broker that has room again is back within one."""
+
+_SWITCH_INTERVAL: Final = 0.0005
+"""Seconds for which a busy thread may keep Python's global lock while another waits. With Python's 5 ms a commit takes
+that long for each of its statements; with this, a busy reactor and a busy store cost each other half a millisecond."""
 
 
 class Reactor(Protocol):
@@ -73,6 +78,7 @@ class SqliteStore:
     def open(self) -> None:
         """See :class:`~mqttsecure.interfaces.ISessionStore`. Call it after the process has forked for the last time."""
         self._database.open()
+        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL))
         self._thread = StoreThread(self._database, self._reactor.callFromThread, self)
         self._thread.start()
         self._sync_later()
