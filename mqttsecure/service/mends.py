@@ -216,6 +216,43 @@ def mend_of_block(kind: str, name: str, config: BrokerConfig) -> str:
     )
 
 
+def _scram(record: Record, policy: PolicyConfig, config: BrokerConfig) -> str:
+    if record.get("rule") == "channel_binding":
+        return f"let the client speak TLS 1.3 and SCRAM-SHA-256-PLUS, or change `channel_binding` of {policy.source}"
+    if record.get("rule") == "proof":
+        return f"{_password(record, policy, config)} --scram"
+    return "see the text: the client does not carry out SCRAM as RFC 7677 has it"
+
+
+def _token(record: Record, policy: PolicyConfig, config: BrokerConfig) -> str:
+    if record.get("rule") == "exp":
+        return "let the client fetch a new token before the old one expires, and look at both clocks"
+    return f"let the issuer give the client a token that is taken, or change {policy.id} ({policy.source})"
+
+
+def _service(record: Record, policy: PolicyConfig, config: BrokerConfig) -> str:
+    if record.get("rule") == "service":
+        return f"look at the service of {policy.id} ({policy.source}): it does not answer as it should"
+    return f"ask whoever runs the service of {policy.id} ({policy.source}): it has decided so"
+
+
+def _quota(record: Record, policy: PolicyConfig, config: BrokerConfig) -> str:
+    key = record.get("rule") or "its limits"
+    return (
+        f"let the user hold less (mqttsecure clients list shows its sessions), or raise `{key}` of {policy.id} "
+        f"({policy.source})"
+    )
+
+
+def _payload(record: Record, policy: PolicyConfig, config: BrokerConfig) -> str:
+    key = record.get("rule") or "its demands"
+    return f"let the client send what is wanted, or change `{key}` of {policy.id} ({policy.source})"
+
+
+def _schedule(record: Record, policy: PolicyConfig, config: BrokerConfig) -> str:
+    return f"come within its hours, or change them: {policy.id} ({policy.source})"
+
+
 _BY_USE: Final[dict[str, Callable[[Record, PolicyConfig, BrokerConfig], str]]] = {
     "ip-allowlist": _addresses,
     "connection-limit": _connections,
@@ -228,4 +265,10 @@ _BY_USE: Final[dict[str, Callable[[Record, PolicyConfig, BrokerConfig], str]]] =
     "topic-acl": _topics,
     "ban": _ban,
     "block-list": _block,
+    "scram": _scram,
+    "jwt": _token,
+    "http": _service,
+    "quota": _quota,
+    "payload": _payload,
+    "schedule": _schedule,
 }

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mqttsecure.core.decisions import Source
+from mqttsecure.policy.builtin.factory import BuiltinFactory
 from mqttsecure.service.config import BrokerConfig, read_config
 from mqttsecure.service.findings import Findings, find_causes
 from mqttsecure.service.live_findings import Live
+from mqttsecure.service.mends import mend_of_denial
 from tests.support.config import write_config
+from twisted.plugins import mqttsecure_policies
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
 
@@ -162,6 +167,17 @@ class FindingsTests(SynchronousTestCase):
             self.assertIn(words, cause.mend)
         (cause,) = self.find(denial("ACCEPT", policy="bans", peer="[2001:db8::7]:1"), who="2001:db8::7").causes
         self.assertIn("bans remove 2001:db8::7 --config", cause.mend)
+
+    def test_every_built_in_policy_that_denies_has_a_mend(self) -> None:
+        """Nobody is sent away with the text of the denial alone."""
+        names = [each.name for each in vars(mqttsecure_policies).values() if isinstance(each, BuiltinFactory)]
+        self.assertGreater(len(names), 15)
+        for name in names:
+            table = replace(self.config.policies[0], id="p", use=name, options={}, source=Source("broker.toml", 7))
+            config = replace(self.config, policies=(table,))
+            for rule in ("exp", "proof", "channel_binding", "service", "sessions", ""):
+                record = denial("CONNECT", policy="p", rule=rule, text="no", username="pump", principal="lab:pump")
+                self.assertFalse(mend_of_denial(record, config).startswith("see no"), name)
 
     def test_certificate_of_the_log(self) -> None:
         """One that was refused long since, and one that will be soon."""
