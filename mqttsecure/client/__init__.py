@@ -10,6 +10,7 @@ certificate_words  why a certificate is refused, in one line
 session         what outlives a Network Connection. Sans-IO
 machine         one client's side of the protocol. Sans-IO
 inbound, handshake  its parts: messages that come; CONNECT, CONNACK and AUTH. Sans-IO
+scram           a password that is proved and not sent
 consuming       messages handed to the application one by one, with back-pressure
 protocol        the machine on a Twisted transport
 backoff         how long to wait before the next attempt

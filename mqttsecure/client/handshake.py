@@ -8,7 +8,7 @@ from typing import Final
 from mqttsecure.client.channel import Announced, Channel
 from mqttsecure.client.events import Connected
 from mqttsecure.client.failures import AuthenticationFailed, ClientError, ConnectRefused
-from mqttsecure.client.options import Authenticator, ClientOptions
+from mqttsecure.client.options import Authenticator, BindingAuthenticator, ClientOptions
 from mqttsecure.client.reasons import TRANSIENT_CODES, connack_words
 from mqttsecure.errors import BadAuthenticationMethod, ProtocolError
 from mqttsecure.wire.constants import MQTT_5_0, ReasonCode
@@ -38,8 +38,8 @@ class Handshake:
         self.client_id = options.client_id
         self.keep_alive = options.keep_alive
 
-    def begin(self) -> None:
-        """Send CONNECT.
+    def begin(self, channel_binding: bytes | None = None) -> None:
+        """Send CONNECT; ``channel_binding`` is that of the TLS connection, if it has one.
 
         Raises:
             AuthenticationFailed: the authenticator does not begin.
@@ -47,6 +47,8 @@ class Handshake:
         self._rounds = 0
         authenticator = self._options.authenticator
         self.is_authenticating = authenticator is not None
+        if isinstance(authenticator, BindingAuthenticator):
+            _ask(authenticator.bind, channel_binding)
         data = None if authenticator is None else _ask(authenticator.start)
         # A new session is asked for once; what it holds since then is ours.
         clean_start = self._options.clean_start and not (self._was_connected and self._options.is_durable)

@@ -112,8 +112,8 @@ class Machine:
         """Whether the broker owes an answer to something that was sent on this connection."""
         return self.state is State.CONNECTED and (self._outbound.awaits_answers or bool(self.session.requests))
 
-    def connection_made(self, now: float, deadline: float) -> None:
-        """Bytes can be sent now; CONNACK has to come until ``deadline``."""
+    def connection_made(self, now: float, deadline: float, channel_binding: bytes | None = None) -> None:
+        """Bytes can be sent now; CONNACK has to come until ``deadline``. ``channel_binding`` is that of TLS 1.3."""
         self._channel.open()
         self._decoder = Decoder(self._options.version, self._options.maximum_packet_size, from_client=False)
         self._first_bytes = b""
@@ -121,7 +121,7 @@ class Machine:
         self._is_blocked = self._is_deaf = False
         self.state = State.CONNECTING
         try:
-            self._handshake.begin()
+            self._handshake.begin(channel_binding)
         except ClientError as error:
             self._end(error)
 

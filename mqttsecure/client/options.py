@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from OpenSSL import SSL
 
@@ -17,7 +17,7 @@ from mqttsecure.wire.constants import MQTT_3_1_1, MQTT_5_0
 from mqttsecure.wire.encoder import encode_packet
 from mqttsecure.wire.packets import Connect, Properties, Will
 
-__all__ = ["NEVER", "Authenticator", "Backoff", "ClientOptions", "TlsOptions"]
+__all__ = ["NEVER", "Authenticator", "Backoff", "BindingAuthenticator", "ClientOptions", "TlsOptions"]
 
 NEVER: Final = 0xFFFFFFFF
 """A Session Expiry Interval that never ends (v5.0 section 3.1.2.11.2)."""
@@ -42,6 +42,14 @@ class Authenticator(Protocol):
 
     def finish(self, data: bytes | None) -> None:
         """Judge what came with the broker's success; here a client finds out that the broker is none."""
+
+
+@runtime_checkable
+class BindingAuthenticator(Authenticator, Protocol):
+    """One that can bind an exchange to the TLS connection under it."""
+
+    def bind(self, channel_binding: bytes | None) -> None:
+        """Called before ``start`` on each connection with its tls-exporter binding (RFC 9266), None without TLS 1.3."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from mqttsecure.client.events import Ended, Event
 from mqttsecure.client.failures import ClientError, ConnectionLost, TlsFailed
 from mqttsecure.client.machine import Machine, State
-from mqttsecure.client.trust import Judge, tls_failure
+from mqttsecure.client.trust import Judge, channel_binding, tls_failure
 
 __all__ = ["ClientProtocol", "Owner"]
 
@@ -89,7 +89,8 @@ class ClientProtocol(Protocol):
 
     def _begin(self) -> None:
         self._transport.registerProducer(self, True)
-        self._machine.connection_made(self._clock.seconds(), self._deadline)
+        binding = None if self._judge is None else channel_binding(self._transport.getHandle())
+        self._machine.connection_made(self._clock.seconds(), self._deadline, binding)
         self.turn()
 
     # -- bytes ------------------------------------------------------------------------------------------------------

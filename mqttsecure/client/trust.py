@@ -24,8 +24,9 @@ from mqttsecure.client.address import Address
 from mqttsecure.client.certificate_words import chain_refusal, name_refusal, pin_refusal
 from mqttsecure.client.failures import CertificateRefused, ClientError, OptionsInvalid, TlsFailed
 from mqttsecure.client.options import TlsOptions
+from mqttsecure.wire.scram import EXPORTER_BYTES, EXPORTER_LABEL
 
-__all__ = ["Judge", "Trust", "tls_failure"]
+__all__ = ["Judge", "Trust", "channel_binding", "tls_failure"]
 
 _SUITES: Final = (
     b"ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!eNULL:!PSK:"
@@ -124,6 +125,13 @@ class Trust:
             # RFC 6066, section 3: no addresses, and no dot at the end.
             connection.set_tlsext_host_name(host.rstrip(".").encode("ascii"))
         return connection
+
+
+def channel_binding(connection: SSL.Connection) -> bytes | None:
+    """What both ends of a TLS 1.3 connection alone know of it (tls-exporter, RFC 9266)."""
+    if connection.get_protocol_version_name() != "TLSv1.3":
+        return None
+    return connection.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, b"")
 
 
 def tls_failure(judge: Judge, failure: Failure) -> ClientError | None:

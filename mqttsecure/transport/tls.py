@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from mqttsecure.core.decisions import TlsFacts
 from mqttsecure.transport.sending import Sender
+from mqttsecure.wire.scram import EXPORTER_BYTES, EXPORTER_LABEL
 
 __all__ = ["ServerContext", "TlsTransport", "refused_certificate", "tls_factory", "tls_facts", "tls_problem"]
 
@@ -303,7 +304,7 @@ def _channel_binding(connection: SSL.Connection) -> bytes | None:
     """The tls-exporter binding, RFC 9266; TLS 1.2 has it only with an extension of which OpenSSL does not tell here."""
     if connection.get_protocol_version_name() != "TLSv1.3":
         return None
-    return connection.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
+    return connection.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, b"")
 
 
 def _der(certificate: crypto.X509) -> bytes:

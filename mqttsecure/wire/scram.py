@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 __all__ = [
+    "EXPORTER_BYTES",
+    "EXPORTER_LABEL",
     "METHOD",
     "METHOD_PLUS",
     "ClientFinal",
@@ -38,6 +40,10 @@ METHOD: Final = "SCRAM-SHA-256"
 METHOD_PLUS: Final = "SCRAM-SHA-256-PLUS"
 
 BINDING: Final = "tls-exporter"
+
+EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"
+EXPORTER_BYTES: Final = 32
+"""RFC 9266 section 2: what TLS is asked for."""
 
 MAXIMUM_MESSAGE: Final = 2048
 """Bytes: a user name of 256 characters, a nonce and a proof fit three times."""
