@@ -19,6 +19,7 @@ import click
 from mqttsecure.cli.client_properties import properties_of
 from mqttsecure.client.failures import ClientError, OptionsInvalid
 from mqttsecure.client.options import NEVER, Backoff, ClientOptions, TlsOptions
+from mqttsecure.client.scram import ScramAuthenticator
 from mqttsecure.errors import ConfigError
 from mqttsecure.policy.secrets import check_private, read_secret
 from mqttsecure.service.quantities import parse_duration
@@ -83,6 +84,13 @@ _OPTIONS: Final = (
         metavar="NAME",
         help=f"Variable with the password; {PASSWORD_VARIABLE} if that is set.",
     ),
+    click.option(
+        "--auth",
+        type=click.Choice(["password", "scram", "scram-unbound"]),
+        default="password",
+        show_default=True,
+        help="Send the password, or prove to know it (MQTT 5): scram binds that to the TLS connection.",
+    ),
     click.option("-P", "--pw", hidden=True, expose_value=False, callback=_refuse_password),
     click.option("--cafile", type=_FILE, help="CA certificates to trust, in place of the system's."),
     click.option("--cert", type=_FILE, help="Client certificate, with its chain."),
@@ -131,11 +139,14 @@ def options_of(client: dict[str, Any]) -> ClientOptions:
     version = _VERSIONS[client["protocol"]]
     if client["key"] is not None:
         check_private(client["key"])
+    password = _password(client)
+    authenticator = _authenticator(client, password)
     return ClientOptions(
         client_id=client["client_id"],
         version=version,
         username=client["username"],
-        password=_password(client),
+        password=password if authenticator is None else None,
+        authenticator=authenticator,
         will=_will(client),
         keep_alive=client["keepalive"],
         clean_start=not client["no_clean_start"],
@@ -147,6 +158,21 @@ def options_of(client: dict[str, Any]) -> ClientOptions:
         backoff=None if client["no_reconnect"] else Backoff(),
         insist=client["retry"],
     )
+
+
+def _authenticator(client: dict[str, Any], password: bytes | None) -> ScramAuthenticator | None:
+    if client["auth"] == "password":
+        return None
+    if client["username"] is None or not password:
+        raise OptionsInvalid(
+            f"--auth {client['auth']} needs a user name and a password",
+            "add -u NAME, and --password-file FILE or type the password",
+        )
+    try:
+        text = password.decode("utf-8")
+    except UnicodeDecodeError:
+        raise OptionsInvalid("the password is no UTF-8, as SCRAM needs it", "choose another password") from None
+    return ScramAuthenticator(client["username"], text, binds=client["auth"] == "scram")
 
 
 def _tls(client: dict[str, Any]) -> TlsOptions:
@@ -200,7 +226,8 @@ def _password(client: dict[str, Any]) -> bytes | None:
         return os.environb[client["password_env"].encode()]
     if PASSWORD_VARIABLE in os.environ:
         return os.environb[PASSWORD_VARIABLE.encode()]
-    if client["username"] is None or client["cert"] is not None or not sys.stdin.isatty():
+    enough = client["cert"] is not None and client["auth"] == "password"
+    if client["username"] is None or enough or not sys.stdin.isatty():
         return None
     return getpass.getpass(f"Password of {client['username']}: ").encode()
 

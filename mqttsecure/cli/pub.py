@@ -71,6 +71,7 @@ def pub(context: click.Context, /, **given: Any) -> None:
     \b
     Examples:
       mqttsecure pub -t lab/hello -m world -u alice -i alice-pub --cafile certs/ca.pem
+      mqttsecure pub -L mqtts://broker.example -t lab/hello -m world -u alice --auth scram
       mqttsecure pub -L mqtts://broker.example -t lab/x -m 21.5 -q 1 --cert me.pem --key me.key
       mqttsecure pub -t lab/image -f image.png -q 1 -D content-type image/png
       tail -F log | mqttsecure pub -t lab/log -l -q 1

@@ -62,6 +62,7 @@ def sub(context: click.Context, /, **given: Any) -> None:
     \b
     Examples:
       mqttsecure sub -t 'lab/#' -v -u alice -i alice-sub --cafile certs/ca.pem
+      mqttsecure sub -L mqtts://broker.example -t 'lab/#' -u alice --auth scram
       mqttsecure sub -L mqtts://broker.example -t 'plant/+/temperature' -q 1 --json | jq .payload
       mqttsecure sub -t lab/image -C 1 -N > image.png
       mqttsecure sub -t jobs -q 2 -i worker-1 -x 7d -c            a session that survives

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mqttsecure.cli.client_options import client_options, options_of
 from mqttsecure.client.failures import OptionsInvalid
 from mqttsecure.client.options import NEVER, ClientOptions
+from mqttsecure.client.scram import ScramAuthenticator
 from mqttsecure.errors import ConfigError
 
 
@@ -102,3 +103,35 @@ class OptionsTests(SynchronousTestCase):
         file = Path(self.mktemp())
         file.touch(0o600)
         self.assertRaises(ConfigError, options, "-u", "alice", "--password-file", file)
+
+
+class AuthTests(SynchronousTestCase):
+    """Someone proves a password, and does not send it."""
+
+    def setUp(self) -> None:
+        self.patch(os, "environ", {**os.environ, "SECRET": "pencil"})
+        self.patch(os, "environb", {b"SECRET": b"pencil", b"BYTES": b"\xff"})
+
+    def test_scram(self) -> None:
+        """The password goes to the authenticator and not into CONNECT; bound to TLS unless it is told not to."""
+        for way, method in (("scram", "SCRAM-SHA-256-PLUS"), ("scram-unbound", "SCRAM-SHA-256")):
+            found = options("-u", "alice", "--password-env", "SECRET", "--auth", way)
+            self.assertIsNone(found.password)
+            authenticator = found.authenticator
+            assert isinstance(authenticator, ScramAuthenticator)
+            authenticator.bind(b"b" * 32)
+            self.assertEqual(authenticator.method, method)
+        self.assertIsNone(options("-u", "alice", "--password-env", "SECRET").authenticator)
+
+    def test_what_is_missing(self) -> None:
+        """A name, a password, or a version that can."""
+        self.patch(os, "environ", {**os.environ, "BYTES": "x"})
+        for arguments in (
+            ("--auth", "scram"),
+            ("--auth", "scram", "-u", "alice"),
+            ("--auth", "scram", "--password-env", "SECRET"),
+            ("--auth", "scram", "-u", "alice", "--password-env", "BYTES"),
+            ("--auth", "scram", "-u", "alice", "--password-env", "SECRET", "-V", "311"),
+        ):
+            error = self.assertRaises(OptionsInvalid, options, *arguments)
+            self.assertNotIn("pencil", str(error))

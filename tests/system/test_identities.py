@@ -16,6 +16,7 @@ from mqttsecure.client.failures import ClientError, ConnectRefused, Disconnected
 from mqttsecure.client.options import ClientOptions, TlsOptions
 from mqttsecure.client.scram import ScramAuthenticator
 from mqttsecure.policy.builtin.password_hash import PasswordFile
+from tests.cli.client_case import run_command
 from tests.support.config import BrokerFiles, write_config
 from tests.support.https import HttpsService
 from tests.support.process import BrokerProcess
@@ -182,3 +183,15 @@ class ScramTests(IdentitiesCase):
         ):
             self.assertEqual(await self.refusal(files, client_id="b", **more), 0x87, more)
         self.assertNotIn("pencil", self.broker.log)
+
+    async def test_the_command_line_speaks_it(self) -> None:
+        """`mqttsecure pub --auth scram`, with a certificate beside it."""
+        files = await self.start(BEFORE + SCRAM)
+        certificate, key = files.issue("alice")
+        place = ["-L", f"mqtts://localhost:{self.broker.ports['tls']}", "--cafile", files.ca, "--cert", certificate]
+        arguments = [*place, "--key", key, "-u", "alice", "--auth", "scram", "-q", "1", "-m", "x"]
+        for topic, password, code in (("staff", "pencil", 0), ("staff", "wrong", 1)):
+            result = await deferToThread(
+                run_command, "pub", *arguments, "-t", topic, more={"MQTTSECURE_PASSWORD": password}
+            )
+            self.assertEqual(result.returncode == 0, code == 0, result.stderr.decode())
