@@ -10,6 +10,7 @@ from typing import Final
 
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import Disconnect, Effect, Pending, Verdict
+from mqttsecure.core.events import Dropped
 from mqttsecure.core.judging import Judging, capped
 from mqttsecure.core.model import Message
 from mqttsecure.core.queues import Queues
@@ -24,6 +25,8 @@ __all__ = ["Deliveries", "Target"]
 
 _SMALL: Final = 1024
 """Packets below this are joined into one piece; the payload of larger ones is shared by reference."""
+
+_TOO_LARGE: Final = "larger than its Maximum Packet Size"
 
 _NOBODY: Final[frozenset[Session]] = frozenset()
 
@@ -272,7 +275,8 @@ class Deliveries:
 
     def _too_large(self, connection: Connection, message: Message) -> bool:
         """v5.0 [MQTT-3.1.2-24], [MQTT-3.1.2-25]: not sent, and treated as if it had been completed."""
-        self._state.drop(connection.facts.client_id, message, "larger than its Maximum Packet Size")
+        self._state.counters.messages_dropped += 1
+        self._state.events.append(Dropped(connection.facts.client_id, message.topic, _TOO_LARGE))
         return False
 
     def transmit(  # noqa: C901  # one function: on this path a call costs as much as what it does

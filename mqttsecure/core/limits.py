@@ -58,8 +58,9 @@ class Limits:
     maximum_queued_bytes_total: int = 256 * 1024 * 1024
     """The same of all sessions together: a quarter of a small machine's memory."""
 
-    maximum_stored_bytes: int = 1024 * 1024 * 1024
-    """Messages that wait on disk alone, of all sessions together: an hour of 300 kB/s for clients that are away."""
+    maximum_stored_bytes: int = 4 * 1024 * 1024 * 1024
+    """Messages that wait on disk alone, counted for each session although a body is kept once: the disk of a small
+    machine has room for that, and an hour of a megabyte a second fits."""
 
     queue_overflow: Literal["newest", "oldest"] = "newest"
     """What is dropped where a session's queue is full: the message that comes, or those that have waited longest."""

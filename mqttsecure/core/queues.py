@@ -63,7 +63,7 @@ class Queues:
             full = self._is_full(session, size, goes_out, overshoot=goes_out)
         if full:
             self._deliveries.forget(session, delivery)
-            state.drop(session.client_id, message, full)
+            state.drop(session, message, full)
             if session.connection is not None and full == _ITS_QUEUE:
                 # The others are no fault of this client alone: it stays connected.
                 state.cut(session.connection, ReasonCode.QUOTA_EXCEEDED, "reads too slowly", now)
@@ -77,7 +77,7 @@ class Queues:
             if delivery is not None:
                 self._state.queued_octets -= delivery[0].size
                 self._deliveries.forget(session, delivery)
-                self._state.drop(session.client_id, delivery[0], _OLDEST)
+                self._state.drop(session, delivery[0], _OLDEST)
         record = session.record
         if record is not None and record.behind and record.trimming is None and record.loading is None:
             self._trim(session, record)
@@ -100,7 +100,7 @@ class Queues:
                 self._state.stored_octets -= entry.row.octets
                 self._state.journal.drop(session, record, entry)
                 message = self._state.restoring.delivery(session, entry, now)[0]
-                self._state.drop(session.client_id, message, _OLDEST)
+                self._state.drop(session, message, _OLDEST)
 
         load = record.trimming = Load(record.key, record.loaded_to, loaded)
         self._state.loads.append(load)
@@ -206,6 +206,7 @@ class Queues:
         self, session: Session, connection: Connection, delivery: Delivery, verdict: Verdict, now: float
     ) -> None:
         message, qos, retain, identifiers, group, number = delivery
+        session.drop_told = False
         self._state.queued_octets -= message.size
         if verdict.effect is not Effect.PERMIT:
             self._deliveries.forget(session, delivery)

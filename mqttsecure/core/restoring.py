@@ -11,7 +11,7 @@ from mqttsecure.core.model import Envelope, Message
 from mqttsecure.core.records import MessageRow, StoredEntry, StoredRetained, StoredSession
 from mqttsecure.core.session import Delivery, Session
 from mqttsecure.core.state import BrokerState
-from mqttsecure.core.stored_json import facts_from_json, will_from_json, writer_from_json
+from mqttsecure.core.stored_json import will_from_json, writer_from_json
 from mqttsecure.core.subscriptions import Subscription
 from mqttsecure.core.will import PendingWill
 from mqttsecure.wire.encoder import encode_remaining_length
@@ -30,15 +30,14 @@ class Restoring:
 
     def __init__(self, state: BrokerState) -> None:
         self._state = state
+        self._principals: dict[tuple[str, str], Principal] = {}
         self._envelopes: dict[tuple[str, bytes], Envelope] = {}
 
     def session(self, stored: StoredSession) -> Session:
         """A session whose client is away, with its subscriptions; its entries stay on disk."""
         row = stored.row
-        facts = facts_from_json(row.facts)
-        facts.namespace = row.namespace
-        facts.client_id = row.client_id
-        session = Session(row.client_id, Principal(row.authority, row.name), facts)
+        owner = self._principals.setdefault((row.authority, row.name), Principal(row.authority, row.name))
+        session = Session(row.client_id, owner, row.facts, row.namespace)
         session.expiry = row.expiry
         record = session.record = Record(row.key)
         record.is_row_changed = False

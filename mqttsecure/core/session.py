@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from mqttsecure.core.decisions import ConnectionFacts, Pending, Principal
 from mqttsecure.core.model import Message
+from mqttsecure.core.stored_json import facts_from_json
 from mqttsecure.core.verdict_cache import VerdictCache
 from mqttsecure.wire.constants import MAX_PACKET_IDENTIFIER
 
@@ -37,26 +38,30 @@ def session_key(namespace: str, client_id: str) -> str:
 class Session:
     """The state of one Client Identifier in one namespace, owned by one principal.
 
-    ``facts`` are those of its last connection. ``claimant`` is a connection that is about to get the session, once what
-    that changes is on disk. ``left_at`` is when the last connection ended, None while there is one or a claimant.
-    ``inflight_octets`` are those of the payloads in ``inflight``.
+    ``facts`` are those of its last connection; of a session that was on disk they are JSON until somebody asks for
+    them. ``claimant`` is a connection that is about to get the session, once what that changes is on disk. ``left_at``
+    is when the last connection ended, None while there is one or a claimant.
+
     ``inflight`` maps Packet Identifiers to what is unacknowledged, in the order of sending; a number alone (as in a
-    Delivery) stands for a PUBREL that waits for its PUBCOMP. ``unsent`` are the identifiers in
-    ``inflight`` that this connection has not sent again yet. ``incoming`` holds the Packet Identifiers of QoS 2
-    messages taken in and not yet released. ``waiting`` holds, in order, messages behind a DELIVER verdict that is
-    pending; ``head`` is the first of ``queue`` while it waits for one. ``queue`` is None only while nothing is queued,
-    be it in memory or, for a session with a ``record``, on disk alone. ``ended`` says that nothing may be kept here
-    any more.
+    Delivery) stands for a PUBREL that waits for its PUBCOMP. ``inflight_octets`` are those of its payloads. ``unsent``
+    are the identifiers in ``inflight`` that this connection has not sent again yet. ``incoming`` holds the Packet
+    Identifiers of QoS 2 messages taken in and not yet released.
+
+    ``waiting`` holds, in order, messages behind a DELIVER verdict that is pending; ``head`` is the first of ``queue``
+    while it waits for one. ``queue`` is None only while nothing is queued, be it in memory or, for a session with a
+    ``record``, on disk alone. ``drop_told`` says that a loss of messages was told, which is done once until the queue
+    has moved. ``ended`` says that nothing may be kept here any more.
     """
 
     __slots__ = (
+        "_facts",
         "claimant",
         "client_id",
         "connection",
+        "drop_told",
         "ended",
         "expiry",
         "expiry_deadline",
-        "facts",
         "head",
         "incoming",
         "inflight",
@@ -78,11 +83,15 @@ class Session:
         "will_deadline",
     )
 
-    def __init__(self, client_id: str, owner: Principal, facts: ConnectionFacts) -> None:
+    def __init__(
+        self, client_id: str, owner: Principal, facts: ConnectionFacts | bytes, namespace: str | None = None
+    ) -> None:
         self.client_id = client_id
         self.owner = owner
-        self.facts = facts
-        self.namespace = facts.namespace
+        self._facts = facts
+        if namespace is None:
+            namespace = "" if isinstance(facts, bytes) else facts.namespace
+        self.namespace = namespace
         self.connection: Connection | None = None
         self.claimant: Connection | None = None
         self.left_at: float | None = None
@@ -93,6 +102,7 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}
         self.inflight: dict[int, Delivery | int] = {}
         self.inflight_octets = 0
+        self.drop_told = False
         self.unsent: deque[int] | None = None
         self.incoming: set[int] | None = None
         self.queue: deque[Delivery] | None = None
@@ -105,6 +115,20 @@ class Session:
         self.will: PendingWill | None = None
         self.will_deadline: Deadline | None = None
         self.verdicts = VerdictCache()
+
+    @property
+    def facts(self) -> ConnectionFacts:
+        """What is known of its last connection."""
+        facts = self._facts
+        if isinstance(facts, bytes):
+            facts = self._facts = facts_from_json(facts)
+            facts.namespace = self.namespace
+            facts.client_id = self.client_id
+        return facts
+
+    @facts.setter
+    def facts(self, facts: ConnectionFacts) -> None:
+        self._facts = facts
 
     @property
     def key(self) -> str:

@@ -27,6 +27,7 @@ from mqttsecure.wire.packets import Disconnect, Packet
 
 if TYPE_CHECKING:
     from mqttsecure.core.restoring import Restoring
+    from mqttsecure.core.session import Session
 
 __all__ = ["BrokerState", "Counters", "Load"]
 
@@ -343,10 +344,12 @@ class BrokerState:
                 return None
         return data
 
-    def drop(self, client_id: str, message: Message, why: str) -> None:
-        """A message for a client is not kept."""
+    def drop(self, session: Session, message: Message, why: str) -> None:
+        """A message for a client is not kept. All are counted, and the first is told until its queue has moved."""
         self.counters.messages_dropped += 1
-        self.events.append(Dropped(client_id, message.topic, why))
+        if not session.drop_told:
+            session.drop_told = True
+            self.events.append(Dropped(session.client_id, message.topic, why))
 
     def overflow(self, connection: Connection, messages: int, now: float) -> None:
         """QoS 0 messages for a client whose outbox is full are lost; one that takes nothing for long is cut.

@@ -8,6 +8,7 @@ long as that was worth it lately: what is acknowledged by then need not be kept 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -104,7 +105,12 @@ class Keeping:
         core.state.wall_offset = self._wall_clock() - now
         highest = self._sessions.highest()
         self._journal.start_after(*highest)
-        return self._restore_sessions(now), self._restore_retained(now)
+        gc.disable()  # it would go through all of it again and again, and none of it is garbage
+        try:
+            return self._restore_sessions(now), self._restore_retained(now)
+        finally:
+            gc.freeze()
+            gc.enable()
 
     def _restore_sessions(self, now: float) -> int:
         count = after = 0
