@@ -246,23 +246,27 @@ class Queues:
         def loaded(entries: Sequence[StoredEntry], incoming: Sequence[int], now: float) -> None:
             if session.record is record and record.loading is load:
                 record.loading = None
-                self.take_in(session, record, entries, now)
+                self.take_in(session, record, load, entries, now)
                 self.drain(session, now)
 
-        load = record.loading = Load(record.key, record.loaded_to, loaded)
+        load = record.loading = Load(record.key, record.loaded_to, loaded, expected=record)
         self._state.loads.append(load)
 
-    def take_in(self, session: Session, record: Record, entries: Sequence[StoredEntry], now: float) -> None:
+    def take_in(self, session: Session, record: Record, load: Load, entries: Sequence[StoredEntry], now: float) -> None:
         """Have entries that were read from disk in memory."""
         state = self._state
         if not entries:
-            # Whatever was counted is not there; a store says what it has lost.
-            state.stored_octets -= record.behind_octets
-            record.behind = record.behind_octets = 0
+            # Whatever was counted by then is not there; a store says what it has lost.
+            state.stored_octets -= load.expected_octets
+            record.behind -= load.expected
+            record.behind_octets -= load.expected_octets
         released: list[tuple[int, int, int]] = []
         sent: list[int] = []
+        in_memory = {number for _, _, number in session.waiting or ()}
         for entry in entries:
             row = entry.row
+            if row.number in in_memory:
+                continue  # it came in the turn in which this was asked for, and waits for a verdict
             record.behind -= 1
             record.behind_octets -= row.octets
             state.stored_octets -= row.octets

@@ -119,7 +119,7 @@ class Sessions:
             record.is_out = False
             if incoming:
                 session.incoming = set(incoming)
-            self._deliveries.queues.take_in(session, record, entries, now)
+            self._deliveries.queues.take_in(session, record, load, entries, now)
             on_disk(now)
 
         def on_disk(now: float) -> None:
@@ -130,7 +130,7 @@ class Sessions:
 
         number = state.journal.changes
         if record is not None and record.is_out:
-            load = record.loading = Load(record.key, 0, loaded, with_incoming=True)
+            load = record.loading = Load(record.key, 0, loaded, with_incoming=True, expected=record)
             state.loads.append(load)
         else:
             on_disk(now)
@@ -158,6 +158,8 @@ class Sessions:
         session.connection = session.claimant = None
         session.left_at = now
         session.unsent = None
+        if session.record is not None:
+            session.record.loading = None  # it goes out, and is read again for the next connection
         connection.replays = None
         self._deliveries.waiting.stop(session)
         session.verdicts.clear()

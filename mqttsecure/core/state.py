@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mqttsecure.core.connection import Connection, State
 from mqttsecure.core.decisions import BROKER_PRINCIPAL, Decide, Pending, Request, Verdict, Writer
 from mqttsecure.core.events import Disconnected, Dropped, Event
-from mqttsecure.core.journal import Journal
+from mqttsecure.core.journal import Journal, Record
 from mqttsecure.core.limits import Limits
 from mqttsecure.core.model import Envelope, Message
 from mqttsecure.core.reasons import refusal_code
@@ -39,10 +39,11 @@ class Load:
     """Entries of one session that the adapter is to read, from the one after ``after`` on.
 
     ``then(entries, incoming, now)`` gets them; ``incoming``, the Packet Identifiers of open QoS 2 messages, is empty
-    unless ``with_incoming``.
+    unless ``with_incoming``. ``expected`` is how many entries ought to be there, with ``expected_octets``: those that
+    ``expected`` counts behind what is in memory.
     """
 
-    __slots__ = ("after", "key", "then", "with_incoming")
+    __slots__ = ("after", "expected", "expected_octets", "key", "then", "with_incoming")
 
     def __init__(
         self,
@@ -51,11 +52,14 @@ class Load:
         then: Callable[[Sequence[StoredEntry], Sequence[int], float], None],
         *,
         with_incoming: bool = False,
+        expected: Record | None = None,
     ) -> None:
         self.key = key
         self.after = after
         self.then = then
         self.with_incoming = with_incoming
+        self.expected = 0 if expected is None else expected.behind
+        self.expected_octets = 0 if expected is None else expected.behind_octets
 
 
 class Counters:
