@@ -12,7 +12,11 @@ from mqttsecure.errors import ProtocolError, ReceiveMaximumExceeded, TopicAliasI
 from mqttsecure.wire.constants import MQTT_5_0
 from mqttsecure.wire.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel
 
-__all__ = ["Inbound"]
+__all__ = ["TOLERANCE", "Inbound"]
+
+TOLERANCE: Final = 8
+"""Times the Receive Maximum before a broker is cut off for exceeding it. Mosquitto 2.0.11 does exceed it towards a slow
+client; what bounds memory is that nothing more is read while the application is behind."""
 
 _UNANSWERED_3: Final = 65535
 """MQTT 3.1.1 has no Receive Maximum; there are no more Packet Identifiers than these."""
@@ -24,7 +28,7 @@ class Inbound:
     def __init__(self, session: Session, channel: Channel, receive_maximum: int, topic_alias_maximum: int) -> None:
         self._session = session
         self._channel = channel
-        self._receive_maximum = receive_maximum if channel.version == MQTT_5_0 else _UNANSWERED_3
+        self._receive_maximum = receive_maximum * TOLERANCE if channel.version == MQTT_5_0 else _UNANSWERED_3
         self._topic_alias_maximum = topic_alias_maximum
         self._aliases: dict[int, str] = {}
         self._open: set[int] = set()
@@ -50,7 +54,7 @@ class Inbound:
                 raise ProtocolError(f"PUBLISH with the Packet Identifier {packet_id}, which is in use")
             if packet_id not in self._open and len(self._open) >= self._receive_maximum:
                 # v5.0 [MQTT-3.3.4-7]
-                raise ReceiveMaximumExceeded(f"more than {self._receive_maximum} messages without an answer")
+                raise ReceiveMaximumExceeded(f"{TOLERANCE} times more messages at once than the Receive Maximum")
             self._open.add(packet_id)
             if is_known:
                 if self._session.received[packet_id]:
