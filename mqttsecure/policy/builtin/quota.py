@@ -48,7 +48,9 @@ MAXIMUM_METERS: Final = 65_536
 _SHARE: Final = 20
 """Looking at a user's sessions may take a twentieth of the time: with thousands of them it is done less often."""
 
+_TOPICS: Final = frozenset((Stage.PUBLISH, Stage.DELIVER))
 _UNLIMITED: Final = Decision.abstain(text="no quota here", cacheable=True, scope=EVERY_TOPIC)
+_NOT_COUNTED: Final = Decision.abstain(text="only what a client does now is counted")
 _WITHIN: Final = Decision.abstain("quota", "within the quota")
 
 
@@ -119,10 +121,8 @@ class Quota:
 
     def decide(self, request: Request) -> Decision:
         """ABSTAIN within the quota, and from everything that is not happening now; DENY above it."""
-        if request.stage not in self.stages or request.purpose is not Purpose.LIVE:
-            return _UNLIMITED
-        if not self._whom.includes(request):
-            return _UNLIMITED
+        if request.stage not in self.stages or request.purpose is not Purpose.LIVE or not self._whom.includes(request):
+            return _UNLIMITED if request.stage in _TOPICS else _NOT_COUNTED
         principal = principal_of(request)
         if principal is None:
             return self._deny("sessions", "nobody has said who it is (quota has to stand behind the identity policies)")

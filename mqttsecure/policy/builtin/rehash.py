@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from mqttsecure.errors import QuotaExceeded
 from mqttsecure.interfaces import IPolicyEnvironment
 from mqttsecure.policy.builtin.password_hash import PasswordFile, User, hash_password
+from mqttsecure.policy.builtin.scram_keys import is_scram
 
 __all__ = ["Rehash"]
 
@@ -49,7 +50,9 @@ class Rehash:
 
     def logged_in(self, user: User, password: bytes) -> None:
         """A password was found to fit; hash it anew where that is of use. Once for each user: not at every login."""
-        if self._is_given_up or user.hash.startswith("$argon2id$") or not password or user.name in self._tried:
+        # Nor SCRAM keys: they are as good, and without them the user could not log in by SCRAM any more.
+        is_good = user.hash.startswith("$argon2id$") or is_scram(user.hash)
+        if self._is_given_up or is_good or not password or user.name in self._tried:
             return
         self._tried.add(user.name)
         deferred: Deferred[str | None] = self._environment.defer_to_thread(

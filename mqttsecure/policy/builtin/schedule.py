@@ -1,20 +1,39 @@
 # -*- test-case-name: tests.policy.builtin.test_schedule -*-
 """``schedule``: hours, weekdays and dates outside of which nobody, or nobody of some, gets in.
 
-Who is connected when the time ends is judged again then, and goes. For that there is a timer to the next change, set
-when the policy is asked: one that a reload has replaced is asked no more, and so sets no other.
+Who is connected when the time ends is judged again then, and goes. For that there is a timer to the next change as long
+as there are connections. After a change it is set by the next question: a policy that a reload has replaced is asked no
+more, and so sets no other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from pydantic import Field
 from zope.interface import implementer
 
-from mqttsecure.core.decisions import EVERY_TOPIC, Decision, Effect, Purpose, Request, Role, Source, Stage
-from mqttsecure.interfaces import INTERFACE_VERSION, IPolicy, IPolicyEnvironment, IPolicyFactory, IStateKeeper
+from mqttsecure.core.decisions import (
+    EVERY_TOPIC,
+    ConnectionFacts,
+    Decision,
+    Effect,
+    Purpose,
+    Request,
+    Role,
+    Source,
+    Stage,
+)
+from mqttsecure.interfaces import (
+    INTERFACE_VERSION,
+    IConnectionObserver,
+    IPolicy,
+    IPolicyEnvironment,
+    IPolicyFactory,
+    IStateKeeper,
+)
 from mqttsecure.policy.builtin.calendar_times import Calendar, parse_dates, parse_window, parse_zone
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems
 from mqttsecure.policy.builtin.whom import Whom, parse_whom
@@ -24,8 +43,10 @@ __all__ = ["Schedule", "ScheduleFactory", "ScheduleOptions"]
 LONGEST: Final = 300.0
 """Seconds for which an answer is remembered at most: the clock may be set meanwhile."""
 
-_NOT_ABOUT: Final = Decision.abstain(text="the schedule is not about this client", cacheable=True, scope=EVERY_TOPIC)
+_NOT_ABOUT: Final = Decision.abstain(text="the schedule is not about this client", cacheable=True)
 _WRITTEN: Final = Decision.abstain(text="it was written when it was time")
+
+_TOPICS: Final = frozenset((Stage.PUBLISH, Stage.DELIVER))
 
 StageName = Literal["AUTHENTICATE", "PUBLISH", "SUBSCRIBE", "DELIVER"]
 DayName = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -72,7 +93,7 @@ class ScheduleOptions(PolicyOptions):
     )
 
 
-@implementer(IPolicy, IStateKeeper)
+@implementer(IPolicy, IConnectionObserver, IStateKeeper)
 class Schedule:
     """Denies when it is not time, and abstains when it is."""
 
@@ -91,6 +112,7 @@ class Schedule:
         self.stages: Mapping[Stage, Role] = {Stage(name): Role.RESTRICTS for name in options.stages}
         self._source: Source = environment.source()
         self._timer: Any = None
+        self._connections: set[int] = set()
         self._answer: Decision | None = None
 
     def decide(self, request: Request) -> Decision:
@@ -104,15 +126,29 @@ class Schedule:
         answer = self._answer
         if answer is None or answer.valid_until is None or request.now >= answer.valid_until:
             answer = self._answer = self._now(request.now)
-        if self._timer is None and request.purpose in (Purpose.LIVE, Purpose.RECHECK):
+        if request.purpose is Purpose.RECHECK:
             self._set_timer()
-        return answer
+        return answer if request.stage in _TOPICS else replace(answer, scope=None)
+
+    # Connections, and the timer that ends them
+
+    def connection_opened(self, connection: ConnectionFacts) -> None:
+        """Nothing is to be ended yet."""
+
+    def connection_authenticated(self, connection: ConnectionFacts) -> None:
+        self._connections.add(connection.connection_id)
+        self._set_timer()
+
+    def connection_closed(self, connection: ConnectionFacts) -> None:
+        self._connections.discard(connection.connection_id)
+        if not self._connections:
+            self.save()
 
     def inherit(self, previous: IPolicy) -> None:
         """There is nothing to take over."""
 
     def save(self) -> None:
-        """The broker stops: leave no timer behind."""
+        """The broker stops, or nobody is there: leave no timer behind."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -137,6 +173,8 @@ class Schedule:
         )
 
     def _set_timer(self) -> None:
+        if self._timer is not None or not self._connections:
+            return
         moment = self._environment.wall_clock()
         seconds = (self._calendar.next_change(moment) - moment).total_seconds()
         self._timer = self._environment.clock.callLater(max(seconds, 0.0), self._changed)

@@ -27,6 +27,9 @@ T = TypeVar("T")
 UNKNOWN_INTERVAL: Final = 30.0
 """Seconds between two looks for keys that are not known."""
 
+PATIENCE: Final = 4.5
+"""Seconds for an answer, whatever the client that asks has for a time-out: all wait for it."""
+
 FAILED_INTERVAL: Final = 5.0
 """Seconds for which a service that gave no keys is left alone."""
 
@@ -141,7 +144,7 @@ class RemoteKeys:
             return False
         self._asked_at = now
         self._waiting = []
-        asked = self._fetch()
+        asked = self._fetch().addTimeout(PATIENCE, self._clock)
         asked.addCallback(self._take).addErrback(self._not_taken).addBoth(lambda _: self._answered())
         return True
 

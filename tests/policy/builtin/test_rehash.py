@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mqttsecure.core.decisions import Decision, Effect, Evidence, Purpose, Stage
 from mqttsecure.errors import QuotaExceeded
 from mqttsecure.policy.builtin.password_file import PasswordFileOptions, PasswordFilePolicy, PasswordFilePolicyFactory
-from mqttsecure.policy.builtin.password_hash import read_users, verify
+from mqttsecure.policy.builtin.password_hash import PasswordFile, read_users, verify
 from tests.support.environment import FakeEnvironment
 from tests.support.policies import make_facts, make_request
 
@@ -53,6 +53,13 @@ class RehashTests(SynchronousTestCase):
         answer = policy.decide(request)
         assert isinstance(answer, Decision)
         return answer.effect
+
+    def test_scram_keys_stay(self) -> None:
+        """Whoever logs in by SCRAM elsewhere goes on to."""
+        PasswordFile(self.users).set_user("alice", b"secret", scram=True)
+        before = self.users.read_text()
+        self.assertIs(self.login(self.policy()).effect, Effect.PERMIT)
+        self.assertEqual(self.users.read_text(), before)
 
     def test_a_good_login_replaces_the_hash(self) -> None:
         """The file has argon2id afterwards, with the groups, the other lines and comments as they were."""

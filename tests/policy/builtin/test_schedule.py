@@ -41,7 +41,9 @@ class ScheduleTests(SynchronousTestCase):
         self.assertIn("next at 2026-06-01 08:00 UTC", decision.text)
         self.clock.advance(8 * HOUR)
         decision = self.ask(policy)
-        self.assertEqual((effect(decision), decision.cacheable, decision.scope), ("abstain", True, EVERY_TOPIC))
+        self.assertEqual((effect(decision), decision.cacheable, decision.scope), ("abstain", True, None))
+        topics = self.build(stages=["PUBLISH"])
+        self.assertEqual(self.ask(topics, Stage.PUBLISH).scope, EVERY_TOPIC)
         self.clock.advance(10 * HOUR - 10)
         self.assertEqual(self.ask(policy).valid_until, 18 * HOUR)
         self.clock.advance(10)
@@ -58,6 +60,10 @@ class ScheduleTests(SynchronousTestCase):
         """At each change connections are judged again; a policy that is asked no more sets no timer any more."""
         policy = self.build()
         self.ask(policy)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        for number in (1, 2):
+            policy.connection_opened(facts(number))
+            policy.connection_authenticated(facts(number))
         self.assertEqual([call.getTime() for call in self.clock.getDelayedCalls()], [8 * HOUR])
         self.clock.advance(8 * HOUR)
         self.assertEqual(self.environment.rejudged, [None])
@@ -71,6 +77,19 @@ class ScheduleTests(SynchronousTestCase):
         policy.save()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.ask(policy, purpose=Purpose.SHADOW)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_timer_without_connections(self) -> None:
+        """It is let go with the last of them."""
+        policy = self.build()
+        for number in (1, 2):
+            policy.connection_authenticated(facts(number))
+        policy.connection_closed(facts(1))
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        policy.connection_closed(facts(2))
+        policy.connection_closed(facts(3))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.ask(policy, purpose=Purpose.RECHECK)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_only_some(self) -> None:

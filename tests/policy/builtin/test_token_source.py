@@ -103,6 +103,15 @@ class RemoteKeysTests(SynchronousTestCase):
         self.clock.advance(5)
         self.assertEqual(self.find(), "waits")
 
+    def test_no_answer_at_all(self) -> None:
+        """Nobody waits without end, and later it is asked again."""
+        waiting: Any = self.keys.find("old")
+        self.clock.advance(4.5)
+        self.assertIsNone(self.successResultOf(waiting))
+        self.clock.advance(5)
+        self.assertEqual(self.find(), "waits")
+        self.assertEqual(len(self.asked), 2)
+
     def test_table_of_answers_that_are_none(self) -> None:
         """Whatever it answers that is no key set, the keys from before go on to count, and the log says why."""
         self.fetched()
