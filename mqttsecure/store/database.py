@@ -7,6 +7,7 @@ spot, at the start as well as later.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -109,6 +110,7 @@ class Database:
         self._inode: tuple[int, int] | None = None
         self._mended = 0
         self._has_written = False
+        self._is_name_synced = False
         self._since_tidied = 0
 
     def open(self) -> None:
@@ -302,8 +304,15 @@ class Database:
 
     def sync(self) -> None:
         """Have on disk all that was written."""
-        if self._checkpoints is not None:
-            self._checkpoints.run()
+        # SQLite has no locks on this file that closing it could drop.
+        descriptor = os.open(beside(self.path, "-wal"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        if not self._is_name_synced:
+            sync_folder(self.path)
+            self._is_name_synced = True
 
     def close(self) -> None:
         """Let go of the file and of the lock."""

@@ -122,6 +122,10 @@ class DatabaseTests(SynchronousTestCase):
         database = Database(path, synchronous=False)
         database.open()
         self.addCleanup(database.close)
-        database.write([Batch(1, sessions=[session(1)])])
-        database.sync()
-        self.assertEqual(database.wal_pages(), 0)
+        synced: list[str] = []
+        fdatasync = os.fdatasync
+        self.patch(os, "fdatasync", lambda file: (synced.append(os.readlink(f"/proc/self/fd/{file}")), fdatasync(file)))
+        for number in (1, 2):
+            database.write([Batch(number, sessions=[session(number)])])
+            database.sync()
+        self.assertEqual(synced, [f"{path}-wal"] * 2)
