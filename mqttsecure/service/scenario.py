@@ -132,7 +132,12 @@ def listener_of(parts: Parts, name: str | None) -> ListenerConfig:
 
 
 def judge(
-    parts: Parts, scenario: Scenario, purpose: Purpose = Purpose.EXPLAIN, *, live_at: float | None = None
+    parts: Parts,
+    scenario: Scenario,
+    purpose: Purpose = Purpose.EXPLAIN,
+    *,
+    live_at: float | None = None,
+    advised: bool = True,
 ) -> Trial:
     """Put a scenario to the chain.
 
@@ -141,11 +146,12 @@ def judge(
         scenario: the client, and what it does.
         purpose: of the question.
         live_at: the time, where this is the running broker, so that policies which keep counts can be asked as well.
+        advised: whether a denial is to come with what would turn it, which takes longest where there are many rules.
 
     Raises:
         ConfigError: the scenario makes no sense with this configuration.
     """
-    return _Judge(parts, scenario, purpose, live_at).trial()
+    return _Judge(parts, scenario, purpose, live_at).trial(advised)
 
 
 class _Judge:
@@ -191,7 +197,7 @@ class _Judge:
         leaf = scenario.chain[0] if scenario.chain else None
         return TlsFacts(version, cipher, peer_certificate=leaf, verified_chain=scenario.chain)
 
-    def trial(self) -> Trial:
+    def trial(self, advised: bool) -> Trial:
         for step in (self._accept, self._handshake, self._connect, self._authenticate, self._act):
             step()
             if self._stages and self._stages[-1].outcome is Outcome.DENY:
@@ -211,7 +217,7 @@ class _Judge:
             tuple(self._assumed),
             self._outcome(),
             conditions,
-            self._advice(),
+            self._advice() if advised else {},
         )
 
     def _outcome(self) -> Outcome:

@@ -87,6 +87,7 @@ class PasswordFilePolicy:
         self._users = dict(users)
         self._rehash = None if rehashed_file is None else Rehash(rehashed_file, self._users, _fingerprint, environment)
         self._authority = authority
+        self._identities: list[KnownIdentity] = []
         self._environment = environment
         self._policy_id: str = environment.policy_id
         self._source: Source = environment.source()
@@ -118,7 +119,11 @@ class PasswordFilePolicy:
         )
 
     def identities(self) -> list[KnownIdentity]:
-        return [KnownIdentity(self._authority, each.name, frozenset(each.groups)) for each in self._users.values()]
+        if not self._identities:  # neither names nor groups ever change; only hashes do
+            self._identities += [
+                KnownIdentity(self._authority, each.name, frozenset(each.groups)) for each in self._users.values()
+            ]
+        return self._identities
 
     def decide_assuming(self, request: Request) -> Decision:
         """PERMIT a user who is in the file, DENY any other."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 from mqttsecure.service.mosquitto.conf import MosquittoConf, Setting, is_true
 from mqttsecure.service.mosquitto.listeners import Domain, Listener
@@ -21,6 +22,10 @@ _HEAD = """\
 """
 
 
+_MOST_TESTS_AT_START: Final = 2000
+"""Policy tests that are demanded at each start: they take about three seconds."""
+
+
 @dataclass(slots=True, frozen=True)
 class DomainFiles:
     """What was written for one domain: its users file, "" for none, and the rules file of each tier."""
@@ -34,9 +39,10 @@ def broker_toml(
     domains: Sequence[tuple[Domain, DomainFiles]],
     limits: Mapping[str, int],
     tests: str,
+    count: int,
     notes: Notes,
 ) -> str:
-    """The text of ``broker.toml``."""
+    """The text of ``broker.toml``; ``tests`` is the file of policy tests, which has ``count`` of them."""
     parts = [_HEAD.format(path=conf.path)]
     for domain, files in domains:
         parts += [_listener(listener, domain) for listener in domain.listeners]
@@ -45,7 +51,7 @@ def broker_toml(
     parts += list(_gates(conf, domains))
     for domain, files in domains:
         parts += list(_identities(domain, files, alone=len(domains) == 1))
-    parts.append(_client_ids(conf))
+    parts += list(_client_ids(conf, [each for domain, _ in domains for each in domain.listeners]))
     for domain, files in domains:
         parts += list(_rights(conf, domain, files, notes, alone=len(domains) == 1))
     persistence = conf.general.get("persistence")
@@ -53,10 +59,17 @@ def broker_toml(
         parts.append(_table("[store]", durability="memory"))
     if limits:
         parts.append("[limits]\n" + "".join(f"{key} = {value}\n" for key, value in limits.items()))
-    parts.append(
-        f"# The rules answer as mosquitto did, or nothing starts.\n[tests]\nfiles = [{_text(tests)}]\nrequired = true\n"
-    )
+    parts.append(_tests(tests, count))
     return "\n".join(part for part in parts if part)
+
+
+def _tests(file: str, count: int) -> str:
+    if count <= _MOST_TESTS_AT_START:
+        return "# The rules answer as mosquitto did, or nothing starts.\n" + _table(
+            "[tests]", files=[file], required=True
+        )
+    why = f"# {count} tests would hold up each start; run `mqttsecure policy test` when the rules have changed.\n"
+    return why + _table("[tests]", files=[file], required=False)
 
 
 def _text(value: object) -> str:
@@ -127,17 +140,30 @@ def _gates(conf: MosquittoConf, domains: Sequence[tuple[Domain, DomainFiles]]) -
         yield _table("[[policy]]", id="no-handshake", use="tls-requirements", on=on, plaintext=where)
 
 
-def _client_ids(conf: MosquittoConf) -> str:
+def _client_ids(conf: MosquittoConf, listeners: Sequence[Listener]) -> Iterator[str]:
+    """Which Client Identifiers may be used: any, as in mosquitto, but where it says otherwise."""
     prefix = conf.general.get("clientid_prefixes")
-    return _table(
-        "[[policy]]",
-        id="client-ids",
-        use="client-id",
-        patterns=["*" if prefix is None else f"{prefix.value}*"],
-        charset="utf-8",
-        maximum_length=65_535,
-        allow_empty=_allows_empty(conf),
-    )
+    common: dict[str, Any] = {"use": "client-id", "charset": "utf-8", "maximum_length": 65_535}
+    bound = [each.name for each in listeners if each.identifier_is_user]
+    free = [each.name for each in listeners if not each.identifier_is_user]
+    if free:
+        yield _table(
+            "[[policy]]",
+            id="client-ids",
+            on=free if bound else None,
+            patterns=["*" if prefix is None else f"{prefix.value}*"],
+            allow_empty=_allows_empty(conf),
+            **common,
+        )
+    if bound:
+        yield _table(
+            "[[policy]]",
+            id="client-ids-of-users",
+            on=bound if free else None,
+            patterns=["{user}"],
+            allow_empty=False,
+            **common,
+        )
 
 
 def _allows_empty(conf: MosquittoConf) -> bool:

@@ -61,6 +61,8 @@ SECURITY: Final = frozenset(
 )
 """The same, where ``per_listener_settings`` is true; plugin options go with them."""
 
+PLUGINS: Final = frozenset(("plugin", "auth_plugin"))
+
 _MAXIMUM_DEPTH: Final = 8
 """Folders that include folders: mosquitto itself includes them one level deep."""
 
@@ -91,7 +93,8 @@ class ListenerSettings:
 
 @dataclass(slots=True, eq=False)
 class MosquittoConf:
-    """All lines, sorted by what they are about; ``general`` has what is about no listener."""
+    """All lines, sorted by what they are about; ``general`` has what is about no listener, and ``plugins`` each line
+    that names one, with its listener where there are settings of their own."""
 
     path: Path
     per_listener: bool
@@ -99,6 +102,7 @@ class MosquittoConf:
     listeners: Sequence[ListenerSettings]
     bridges: Sequence[Setting]
     lines: Sequence[Setting]
+    plugins: Sequence[tuple[ListenerSettings | None, Setting]]
 
     def security(self, listener: ListenerSettings, name: str) -> Setting | None:
         """A setting about users and rights as it holds for a listener."""
@@ -150,6 +154,7 @@ def _sorted(path: Path, lines: list[Setting]) -> MosquittoConf:
     listeners: list[ListenerSettings] = []
     default: ListenerSettings | None = None
     bridges: list[Setting] = []
+    plugins: list[tuple[ListenerSettings | None, Setting]] = []
     for setting in lines:
         if (setting.name == "connection" or bridges) and setting.name != "listener":
             bridges.append(setting)
@@ -165,7 +170,9 @@ def _sorted(path: Path, lines: list[Setting]) -> MosquittoConf:
             default.settings.setdefault(setting.name, setting)
         else:
             general.setdefault(setting.name, setting)
-    return MosquittoConf(path, per_listener, general, _meant(listeners), bridges, lines)
+        if setting.name in PLUGINS:
+            plugins.append((default if per_listener else None, setting))
+    return MosquittoConf(path, per_listener, general, _meant(listeners), bridges, lines, plugins)
 
 
 def _belongs(name: str, per_listener: bool) -> bool:

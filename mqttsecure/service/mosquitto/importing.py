@@ -27,6 +27,8 @@ from mqttsecure.service.mosquitto.rules_of_acl import rules_of_acl, rules_withou
 from mqttsecure.service.mosquitto.rules_of_dynsec import rules_of_dynsec
 from mqttsecure.service.mosquitto.settings import limits_of_conf, note_settings
 from mqttsecure.service.mosquitto.tiers import RuleLine, Tiers
+from mqttsecure.service.policy_test_file import read_tests
+from mqttsecure.service.policy_tests import run_tests
 
 __all__ = ["CONFIG", "Imported", "import_mosquitto", "verify", "write"]
 
@@ -87,7 +89,7 @@ def import_mosquitto(path: Path) -> Imported:
         rules += sum(map(len, rights.tiers.rules))
     _note_manners(domains, notes)
     files[TESTS] = _TESTS_HEAD + "\n".join(tests)
-    files[CONFIG] = broker_toml(conf, named, limits_of_conf(conf, notes), TESTS, notes)
+    files[CONFIG] = broker_toml(conf, named, limits_of_conf(conf, notes), TESTS, len(tests), notes)
     found = notes.all()
     files[NOTES] = "".join(f"{note}\n" for note in found) or "Everything was carried over.\n"
     return Imported(files, found, models, rules)
@@ -102,7 +104,9 @@ _TESTS_HEAD: Final = """\
 
 def _rights(conf: MosquittoConf, domain: Domain, notes: Notes) -> _Rights:
     users: dict[str, User] = {}
-    if domain.password_file is not None:
+    if domain.password_file is not None and domain.dynsec is not None:
+        notes.left(domain.password_file.source, "dynamic security has its own users; those of this file are not taken")
+    elif domain.password_file is not None:
         users = read_passwords(Path(domain.password_file.value).absolute(), notes)
     if domain.dynsec is not None:
         if domain.acl_file is not None:
@@ -110,7 +114,7 @@ def _rights(conf: MosquittoConf, domain: Domain, notes: Notes) -> _Rights:
             notes.left(domain.acl_file.source, text)
         dynsec = read_dynsec(Path(domain.dynsec.value).absolute(), notes)
         members = {group: client.name for client in dynsec.clients.values() for group in client.groups}
-        return _Rights({**users, **dynsec.users}, rules_of_dynsec(dynsec, notes), DynsecModel(dynsec), members)
+        return _Rights(dynsec.users, rules_of_dynsec(dynsec, notes), DynsecModel(dynsec), members)
     if domain.acl_file is not None:
         acl = read_acl(Path(domain.acl_file.value).absolute(), notes)
         return _Rights(users, rules_of_acl(acl, notes), AclModel(acl), {})
@@ -195,7 +199,10 @@ def verify(folder: Path) -> list[str]:
     """What is wrong with what was written, its policy tests included; nothing, if all is well."""
     try:
         config, problems = read_config(folder / CONFIG)
-        check(config, problems)
+        assembly = check(config, problems)
+        if config.tests_required:
+            return []
+        results = run_tests(assembly, [test for file in config.test_files for test in read_tests(file)])
     except ConfigError as error:
         return error.problems
-    return []
+    return [line for result in results for line in result.lines]

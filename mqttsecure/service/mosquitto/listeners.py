@@ -18,13 +18,22 @@ from mqttsecure.service.mosquitto.notes import Notes
 __all__ = ["Domain", "Listener", "domains_of", "listeners_of"]
 
 _VERSIONS: Final = {"tlsv1.3": "TLSv1.3", "tlsv1.2": "TLSv1.2"}
+_CLOSING: Final = {
+    "psk_hint": "name a certfile and keyfile",
+    "capath": "put the CAs into one file and name it cafile",
+    "bind_interface": "give it the address of the interface, in `listener PORT ADDRESS`",
+    "mount_point": "without it its clients would reach all topics; see docs/howto/tenants.md for what takes its place",
+}
+"""What a listener cannot be opened without, and what to do."""
+
 _PLUGIN: Final = re.compile(r"dynamic_security")
 
 
 @dataclass(slots=True, eq=False)
 class Listener:
     """A listener that can be carried over. ``ca`` is given where clients may, or with ``certificate_required`` must,
-    show a certificate; ``names_by_certificate`` where its name is their user name."""
+    show a certificate; ``names_by_certificate`` where its name is their user name; ``identifier_is_user`` where the
+    user name is the Client Identifier."""
 
     name: str
     bind: tuple[str, ...]
@@ -37,6 +46,7 @@ class Listener:
     ca: str = ""
     crl: str = ""
     certificate_required: bool = False
+    identifier_is_user: bool = False
     names_by_certificate: bool = False
 
     @property
@@ -66,11 +76,36 @@ def listeners_of(conf: MosquittoConf, notes: Notes) -> list[Listener]:
     for settings in conf.listeners:
         source = settings.opened.source if settings.opened else Source(str(conf.path), 1)
         listener = _listener(settings, source, notes)
-        if listener is not None:
+        if listener is not None and _has_no_other_plugin(conf, settings, notes):
+            _note_identifiers(listener, notes)
             if any(each.name == listener.name for each in found):
                 listener.name = f"{listener.name}-{len(found) + 1}"
             found.append(listener)
     return found
+
+
+def _has_no_other_plugin(conf: MosquittoConf, settings: ListenerSettings, notes: Notes) -> bool:
+    """Whether nobody decides there whose decisions are not known."""
+    others = [
+        plugin
+        for owner, plugin in conf.plugins
+        if (owner is None or owner is settings) and not _PLUGIN.search(plugin.value)
+    ]
+    for plugin in others:
+        notes.left(
+            plugin.source,
+            f"the plugin {plugin.value}: what it decides is not known here, so the listener stays closed; write it "
+            "as a policy (mqttsecure policy new), remove the line, and run the import again",
+        )
+    return not others
+
+
+def _note_identifiers(listener: Listener, notes: Notes) -> None:
+    setting = listener.settings.settings.get("use_username_as_clientid")
+    listener.identifier_is_user = is_true(setting)
+    if setting is not None and listener.identifier_is_user:
+        text = "a client has to name itself like its user, or is refused; mosquitto does that for it"
+        notes.differs(setting.source, text)
 
 
 def _listener(settings: ListenerSettings, source: Source, notes: Notes) -> Listener | None:
@@ -81,14 +116,11 @@ def _listener(settings: ListenerSettings, source: Source, notes: Notes) -> Liste
     if settings.port == 0:
         notes.left(source, "a Unix socket; it stays closed")
         return None
-    for name in ("psk_hint", "capath"):
+    for name, mend in _CLOSING.items():
         if name in settings.settings:
-            mend = (
-                "name a certfile and keyfile" if name == "psk_hint" else "put the CAs into one file and name it cafile"
-            )
             notes.left(settings.settings[name].source, f"{name}: the listener stays closed; {mend}")
             return None
-    hosts = _hosts(settings.address)
+    hosts = _hosts(settings.address, settings.get("socket_domain"))
     if hosts is None:
         notes.left(source, f"{settings.address!r} is no IP address; the listener stays closed until it is given one")
         return None
@@ -98,9 +130,11 @@ def _listener(settings: ListenerSettings, source: Source, notes: Notes) -> Liste
     return listener if _take_tls(listener, notes) else None
 
 
-def _hosts(address: str) -> tuple[str, ...] | None:
+def _hosts(address: str, domain: str | None) -> tuple[str, ...] | None:
+    if not address and domain == "ipv6":
+        return None  # "::" takes IPv4 as well
     if not address:
-        return ("::",)  # with IPv4, as mosquitto's
+        return ("::",) if domain is None else ("0.0.0.0",)  # noqa: S104  # as mosquitto's
     if address == "localhost":
         return ("127.0.0.1", "::1")
     try:
@@ -196,17 +230,11 @@ def _note_several(domains: list[Domain], notes: Notes) -> None:
 
 def _dynsec(conf: MosquittoConf, settings: ListenerSettings, notes: Notes) -> Setting | None:
     """The line that names the file of the dynamic security plugin."""
-    for name in ("plugin", "auth_plugin"):
-        plugin = conf.security(settings, name)
-        if plugin is None:
-            continue
-        if not _PLUGIN.search(plugin.value):
-            text = f"the plugin {plugin.value}; what it decides is a policy here: mqttsecure policy new"
-            notes.left(plugin.source, text)
-            continue
-        for option in ("plugin_opt_config_file", "auth_opt_config_file"):
-            found = conf.security(settings, option) or conf.general.get(option)
-            if found is not None:
-                return found
-        notes.left(plugin.source, "dynamic security without plugin_opt_config_file; name its file")
+    for owner, plugin in conf.plugins:
+        if owner is None or owner is settings:
+            for option in ("plugin_opt_config_file", "auth_opt_config_file"):
+                found = conf.security(settings, option) or conf.general.get(option)
+                if found is not None:
+                    return found
+            notes.left(plugin.source, "dynamic security without plugin_opt_config_file; name its file")
     return None

@@ -42,21 +42,25 @@ class AclModel:
     """An access control file: a user's own lines first, then the patterns; of each the denials first."""
 
     def __init__(self, acl: AclFile) -> None:
-        self._lines = acl.lines
+        patterns = [line for line in acl.lines if line.is_pattern]
+        self._patterns = _denials_first(patterns)
+        own: dict[str | None, list[AclLine]] = {}
+        for line in acl.lines:
+            if not line.is_pattern:
+                own.setdefault(line.user, []).append(line)
+        self._own = {user: _denials_first(lines) for user, lines in own.items()}
 
     def decide(self, user: str | None, client_id: str, action: str, topic: str) -> bool:
         if action == "subscribe":
             return True  # what may not be read is left out at delivery
         if _dollar_forbids(action, topic):
             return False
-        own = [line for line in self._lines if not line.is_pattern and line.user == user]
-        answer = self._first(_denials_first(own), action, topic, None)
+        answer = self._first(self._own.get(user, []), action, topic, None)
         if answer is not None:
             return answer
-        patterns = [line for line in self._lines if line.is_pattern]
         if any(character in (user or "") + client_id for character in "+#"):
             return False
-        return bool(self._first(_denials_first(patterns), action, topic, (user, client_id)))
+        return bool(self._first(self._patterns, action, topic, (user, client_id)))
 
     def _first(
         self, lines: list[AclLine], action: str, topic: str, filling: tuple[str | None, str] | None

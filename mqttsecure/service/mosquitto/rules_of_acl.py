@@ -42,11 +42,11 @@ def rules_of_acl(acl: AclFile, notes: Notes) -> Tiers:
     _note_meaning(acl, notes)
     rules = {line: rule for line in acl.lines if (rule := _rule(line, notes)) is not None}
     patterns = _denials_first([rule for line, rule in rules.items() if line.is_pattern])
-    users = dict.fromkeys(line.user for line in rules if not line.is_pattern)
-    sequences: list[Sequence[RuleLine]] = []
-    for user in users:
-        own = [rule for line, rule in rules.items() if not line.is_pattern and line.user == user]
-        sequences.append([*_denials_first(own), *patterns])
+    own: dict[str | None, list[RuleLine]] = {}
+    for line, rule in rules.items():
+        if not line.is_pattern:
+            own.setdefault(line.user, []).append(rule)
+    sequences: list[Sequence[RuleLine]] = [[*_denials_first(each), *patterns] for each in own.values()]
     sequences.append(patterns)
     found = arranged(without_system_writes(sequences, Source(str(acl.path), 1)))
     if not found.rules[0]:
