@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
 
 import click
 
-from mqttsecure.cli.output import EXIT_PROBLEMS, json_option, print_json, print_problems, print_table
-from mqttsecure.errors import CaptureError, LabError
+from mqttsecure.cli.lab_attack import attack_, check_
+from mqttsecure.cli.lab_options import FOLDER, tells_problems
+from mqttsecure.cli.lab_report import report
+from mqttsecure.cli.output import EXIT_PROBLEMS, json_option, print_json, print_table
 from mqttsecure.lab.experiment.folder import LabFolder
 from mqttsecure.lab.experiment.preparing import prepare
 from mqttsecure.lab.experiment.setting import running, set_up, take_down
@@ -21,27 +20,7 @@ from mqttsecure.lab.network.machine import examine
 from mqttsecure.lab.network.plan import Mode
 from mqttsecure.pki.keys import DEFAULT_KIND, KEY_KINDS
 
-__all__ = ["EXIT_CANNOT", "lab"]
-
-EXIT_CANNOT: Final = 4
-"""This machine, or this lab as it is, does not let it; the mend is told."""
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-_FOLDER: Final = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-
-
-def _tells_problems(command: _F) -> _F:
-    @functools.wraps(command)
-    def told(*args: Any, **options: Any) -> Any:
-        try:
-            return command(*args, **options)
-        except (LabError, CaptureError) as error:
-            print_problems(str(error).splitlines())
-        except OSError as error:
-            print_problems([f"{error.filename or 'a file'}: {error.strerror}; mend its owner or mode"])
-        raise click.exceptions.Exit(EXIT_CANNOT)
-
-    return told  # type: ignore[return-value]  # the same function
+__all__ = ["lab"]
 
 
 @click.group()
@@ -52,6 +31,9 @@ def lab() -> None:
     Examples:
       mqttsecure lab init mylab        first: policy, CA, certificates, users, keys of a tunnel
       mqttsecure lab up mylab          switch, broker, subscriber, publisher, mallory; firewall from the policy
+      mqttsecure lab run mylab         traffic, captured with the keys inside
+      mqttsecure lab attack mylab      what mallory can try, and what comes of it
+      mqttsecure lab report mylab      all of it on one page
       mqttsecure lab down mylab        nothing is left behind
 
     \b
@@ -64,12 +46,12 @@ def lab() -> None:
 
 
 @lab.command()
-@_FOLDER
+@FOLDER
 @click.option(
     "--key", "kind", type=click.Choice(KEY_KINDS), default=DEFAULT_KIND, show_default=True, help="Kind of keys."
 )
 @json_option
-@_tells_problems
+@tells_problems
 def init(folder: Path, kind: str, as_json: bool) -> None:
     """Prepare a lab in FOLDER: one policy, a CA, certificates for broker and devices, users, keys of a tunnel.
 
@@ -89,10 +71,10 @@ def init(folder: Path, kind: str, as_json: bool) -> None:
 
 
 @lab.command()
-@_FOLDER
+@FOLDER
 @click.option("--vpn", is_flag=True, help="Broker and devices meet in a WireGuard tunnel, and only there.")
 @click.option("--mode", type=click.Choice([each.value for each in Mode]), help="This way, and no other.")
-@_tells_problems
+@tells_problems
 def up(folder: Path, vpn: bool, mode: str | None) -> None:
     """Bring the lab up: switch, hosts, firewall, tunnel, broker; all of it or nothing.
 
@@ -112,8 +94,8 @@ def up(folder: Path, vpn: bool, mode: str | None) -> None:
 
 
 @lab.command()
-@_FOLDER
-@_tells_problems
+@FOLDER
+@tells_problems
 def down(folder: Path) -> None:
     """Take the lab down. Nothing is left behind, also after Ctrl-C or a crash; doing it twice does no harm.
 
@@ -132,7 +114,7 @@ def down(folder: Path) -> None:
 @lab.command()
 @json_option
 @click.pass_context
-@_tells_problems
+@tells_problems
 def doctor(context: click.Context, as_json: bool) -> None:
     """Tell what this machine can do for the lab, found out by doing it, and which way the lab takes here.
 
@@ -156,13 +138,13 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
 
 @lab.command("run")
-@_FOLDER
+@FOLDER
 @click.option("--tls", "version", type=click.Choice(["1.2", "1.3"]), help="This version of TLS alone.")
 @click.option("--suite", "suites", help="These cipher suites, in OpenSSL's names, with colons between.")
 @click.option("--mutual", is_flag=True, help="Clients show a certificate in place of a password.")
 @json_option
 @click.pass_context
-@_tells_problems
+@tells_problems
 def run_(
     context: click.Context, folder: Path, version: str | None, suites: str | None, mutual: bool, as_json: bool
 ) -> None:
@@ -196,3 +178,7 @@ def run_(
         click.echo(f"capture, with keys: {run.folder / CAPTURE}")
     if not run.complete:
         context.exit(EXIT_PROBLEMS)
+
+
+for _command in (attack_, check_, report):
+    lab.add_command(_command)

@@ -6,4 +6,6 @@ state      what was started, so that it can be ended by whoever comes next
 setting    ``lab up`` and ``lab down``
 roles      the publisher and the subscriber, as programs on their hosts
 traffic    ``lab run``: capture, traffic, secrets, and what the capture shows
+attacking  ``lab attack``: from which host, and what is kept of it
+record     all that a lab has to tell; markdown as a page
 """
