@@ -20,7 +20,7 @@ class MosquittoTests(SynchronousTestCase):
     """The same attacks on another make."""
 
     def test_what_it_is_known_for(self) -> None:
-        """It throws owners of Client Identifiers out and grants what it will not deliver; wrong passwords it refuses."""
+        """It throws owners of Client Identifiers out, grants what it will not deliver, and refuses wrong passwords."""
         require("mosquitto")
         folder = short_folder(self)
         writer, reader = account_of(folder, "alice"), account_of(folder, "bob")
