@@ -186,8 +186,9 @@ class PolicyChain:
         unknown = set() if live else {each.id for each in self._bindings if not is_stateless(each)}
         if secret_assumed and request.stage is Stage.AUTHENTICATE:
             knowing = {each.id: each.policy for each in self._bindings if IIdentities.providedBy(each.policy)}
-            # Who cannot tell without the secret would take the one assumed for a wrong one.
+            # Who cannot tell without the secret would take the one assumed for a wrong one; who can needs no broker.
             unknown |= {step.id for step in steps if step.grants and step.id not in knowing}
+            unknown -= knowing.keys()
             steps = tuple(
                 dataclasses.replace(step, decide=knowing[step.id].decide_assuming) if step.id in knowing else step
                 for step in steps

@@ -215,9 +215,9 @@ class JwtPolicy:
         return [KnownIdentity(self._authority, any_groups=self._options.groups_claim is not None)]
 
     def decide_assuming(self, request: Request) -> Decision:
-        """PERMIT whoever the user name says."""
+        """PERMIT whoever the user name says, unless another policy knows the client already."""
         name = request.connection.username
-        if not name or request.password is None:
+        if not name or request.password is None or request.exchange.get("principal") is not None:
             return _NO_TOKEN
         return Decision.permit(
             "token", f"if it has a token of {name}", source=self._source(), principal=Principal(self._authority, name)

@@ -7,14 +7,13 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from mqttsecure.errors import ConfigError, MqttError
+from mqttsecure.errors import ConfigError
 from mqttsecure.interfaces import IPolicyEnvironment
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems
 from mqttsecure.policy.builtin.token_keys import KeyFault, parse_key_file
 from mqttsecure.policy.builtin.token_source import FixedKeys, KeySource, RemoteKeys
 from mqttsecure.policy.https import HttpsClient, TlsMaterial, check_https_url
 from mqttsecure.policy.secrets import read_secret
-from mqttsecure.wire.topics import check_topic_filter, is_shared
 
 __all__ = ["JwtOptions", "key_source"]
 
@@ -127,14 +126,7 @@ def _check_grants(options: JwtOptions, problems: Problems) -> None:
     if (options.grants_claim is None) != (not options.grants_within):
         text = "give both grants_claim and grants_within: what tokens may grant at most is for this file to say"
         problems.add("grants_claim" if options.grants_claim is not None else "grants_within", text)
-    for index, each in enumerate(options.grants_within):
-        try:
-            check_topic_filter(each)
-        except MqttError as error:
-            problems.add("grants_within", f"{each!r}: {error}", index)
-        else:
-            if is_shared(each) or "{" in each:
-                problems.add("grants_within", f"{each!r}: write a plain Topic Filter, as plant/#", index)
+    problems.plain_filters("grants_within", options.grants_within)
 
 
 def _from_file(name: str, environment: IPolicyEnvironment, problems: Problems) -> KeySource | None:

@@ -13,8 +13,9 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from mqttsecure.errors import ConfigError
+from mqttsecure.errors import ConfigError, MqttError
 from mqttsecure.interfaces import IAuthority, IPolicyEnvironment
+from mqttsecure.wire.topics import check_topic_filter, is_shared
 
 __all__ = ["PolicyOptions", "Problems", "decode_text", "nearest", "parse_rate", "read_text"]
 
@@ -68,6 +69,17 @@ class Problems:
                 self.add(option, f"[[authority]] {name!r} has no CA certificates; name its CA file there", index)
             found.append(authority)
         return found
+
+    def plain_filters(self, option: str, filters: Iterable[str]) -> None:
+        """Note those that are no Topic Filters, or hold more than one: a share's name, or something in braces."""
+        for index, each in enumerate(filters):
+            try:
+                check_topic_filter(each)
+            except MqttError as error:
+                self.add(option, f"{each!r}: {error}", index)
+            else:
+                if is_shared(each) or "{" in each:
+                    self.add(option, f"{each!r}: write a plain Topic Filter, as plant/#", index)
 
     def add_line(self, line: str) -> None:
         """Note a problem that names its own file and line."""

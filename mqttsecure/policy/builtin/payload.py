@@ -13,7 +13,7 @@ from pydantic import Field
 from zope.interface import implementer
 
 from mqttsecure.core.decisions import Decision, Request, Role, Source, Stage
-from mqttsecure.errors import ConfigError, MqttError
+from mqttsecure.errors import ConfigError
 from mqttsecure.interfaces import INTERFACE_VERSION, IPolicy, IPolicyEnvironment, IPolicyFactory
 from mqttsecure.policy.builtin.json_checks import (
     MAXIMUM_PATTERN_TEXT,
@@ -24,7 +24,7 @@ from mqttsecure.policy.builtin.json_checks import (
 )
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems
 from mqttsecure.wire.constants import ReasonCode
-from mqttsecure.wire.topics import check_topic_filter, is_shared, matches
+from mqttsecure.wire.topics import matches
 
 __all__ = ["Payload", "PayloadFactory", "PayloadOptions"]
 
@@ -173,14 +173,7 @@ class PayloadFactory:
 
     def build(self, options: PayloadOptions, environment: IPolicyEnvironment) -> Payload:
         problems = Problems(environment)
-        for index, each in enumerate(options.topics):
-            try:
-                check_topic_filter(each)
-            except MqttError as error:
-                problems.add("topics", f"{each!r}: {error}", index)
-            else:
-                if is_shared(each) or "{" in each:
-                    problems.add("topics", f"{each!r}: write a plain Topic Filter, as plant/#", index)
+        problems.plain_filters("topics", options.topics)
         for index, each in enumerate(options.content_types or ()):
             if not each or len(each) > MAXIMUM_CONTENT_TYPE:
                 problems.add("content_types", f"write one of up to {MAXIMUM_CONTENT_TYPE} characters", index)

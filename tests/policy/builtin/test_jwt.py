@@ -216,6 +216,8 @@ class JwtTests(JwtCase):
         self.assertEqual((known.authority, known.name, known.any_groups), ("tokens", None, True))
         asked = request(Stage.AUTHENTICATE, facts(principal=None, username="bob"), password=b"x")
         self.assertEqual(self.policy.decide_assuming(asked).principal, Principal("tokens", "bob"))
+        asked.exchange["principal"] = Principal("login", "bob")
+        self.assertEqual(effect(self.policy.decide_assuming(asked)), "abstain")
         asked = request(Stage.AUTHENTICATE, facts(principal=None), password=b"x")
         self.assertEqual(effect(self.policy.decide_assuming(asked)), "abstain")
 
