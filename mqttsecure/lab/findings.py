@@ -133,6 +133,9 @@ def _of_version(connection: Connection, facts: TlsFacts) -> Iterator[Finding]:
     if facts.hello_retry_request:
         text = "the server asked for another ClientHello, which costs a round trip"
         yield Finding("hello_retry_request", "info", text, _index(_first(connection, "hello_retry_request")))
+    if facts.early_data == "rejected":
+        text = "the server threw away the data that came before the handshake was done; the client has to send it again"
+        yield Finding("early_data_refused", "info", text, _index(_first(connection, "client_hello")))
     if facts.early_data in ("sent", "accepted"):
         text = "data went out before the handshake was done: an attacker can send it to the server once more"
         yield Finding("early_data", "amber", text, _index(_first(connection, "client_hello")))

@@ -33,10 +33,20 @@ def converse(
     *,
     server: Sequence[str] = (),
     client: Sequence[str] = (),
+    first: Sequence[str] = (),
     steps: Sequence[Step] = (),
     found: Credential | None = None,
 ) -> Recording:
-    """Let s_client talk to s_server, with a step typed after another."""
+    """Let s_client talk to s_server, with a step typed after another.
+
+    Args:
+        folder: for their files.
+        server: more arguments of s_server.
+        client: more arguments of s_client.
+        first: arguments of another s_client that goes before it and is not recorded, to make a session.
+        steps: what is typed where.
+        found: the server's certificate.
+    """
     openssl = require("openssl")
     folder.mkdir(exist_ok=True)
     found = found or credential()
@@ -45,45 +55,73 @@ def converse(
     keys = folder / "keys"
     keys.unlink(missing_ok=True)
     serving = subprocess.Popen(
-        [openssl, "s_server", "-accept", "127.0.0.1:0", "-cert", "server.pem", "-naccept", "1", *server],
+        [
+            openssl,
+            "s_server",
+            "-accept",
+            "127.0.0.1:0",
+            "-cert",
+            "server.pem",
+            "-naccept",
+            "2" if first else "1",
+            *server,
+        ],
         cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    relay = _Relay(_port(serving))
     try:
-        asking = subprocess.Popen(
-            [
-                *(openssl, "s_client", "-connect", f"127.0.0.1:{relay.port}", "-servername", "broker.lab.test"),
-                *("-CAfile", "ca.pem", "-keylogfile", "keys", *client),
-            ],
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            relay.accept()
-            relay.wait_for_handshake()
-            for who, text in steps:
-                process = asking if who == "client" else serving
-                if text:
-                    relay.mark()
-                    if not _type(process, text):
-                        break
-                relay.wait_for_more(who)
-            if asking.stdin is not None:
-                asking.stdin.close()
-            relay.finish()
-        finally:
-            _end(asking)
+        port = _port(serving)
+        if first:
+            _ask(folder, port, first, (), serving, made=folder / "session")
+        chunks = _ask(folder, port, ("-keylogfile", "keys", *client), steps, serving)
     finally:
         _end(serving)
-        relay.close()
-    recording = Recording(relay.chunks)
+    recording = Recording(chunks)
     recording.secrets = keys.read_bytes().splitlines() if keys.exists() else []
     return recording
+
+
+def _ask(
+    folder: Path,
+    port: int,
+    arguments: Sequence[str],
+    steps: Sequence[Step],
+    serving: subprocess.Popen[bytes],
+    made: Path | None = None,
+) -> list[tuple[bool, bytes]]:
+    """One s_client: who sent what. It goes on until it has written the file ``made``."""
+    relay = _Relay(port)
+    asking = subprocess.Popen(
+        [
+            *(require("openssl"), "s_client", "-connect", f"127.0.0.1:{relay.port}"),
+            *("-servername", "broker.lab.test", "-CAfile", "ca.pem", *arguments),
+        ],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        relay.accept(asking)
+        relay.wait_for_handshake()
+        if made is not None:
+            relay.wait_for(lambda: made.exists() and made.stat().st_size > 0)
+        for who, text in steps:
+            process = asking if who == "client" else serving
+            if text:
+                relay.mark()
+                if not _type(process, text):
+                    break
+            relay.wait_for_more(who)
+        if asking.stdin is not None:
+            asking.stdin.close()
+        relay.finish()
+    finally:
+        _end(asking)
+        relay.close()
+    return relay.chunks
 
 
 def _type(process: subprocess.Popen[bytes], text: bytes) -> bool:
@@ -137,7 +175,10 @@ class _Relay:
         self._ends: list[socket.socket] = []
         self._marked = 0
 
-    def accept(self) -> None:
+    def accept(self, asking: subprocess.Popen[bytes]) -> None:
+        while not select.select([self._listener], [], [], 0.05)[0]:
+            if asking.poll() is not None:
+                raise AssertionError(f"s_client ended with {asking.returncode} before it connected")
         client, _address = self._listener.accept()
         self._ends = [client, socket.create_connection(("127.0.0.1", self._server_port), timeout=_PATIENCE)]
 
@@ -161,7 +202,7 @@ class _Relay:
         """Carry until that is so, or the connection is over."""
         limit = time.monotonic() + _PATIENCE
         while self._ends and not reached() and time.monotonic() < limit:
-            self._carry(1.0)
+            self._carry(0.05)
 
     def finish(self) -> None:
         """Carry until one of them has closed."""

@@ -133,13 +133,22 @@ _CONNECT: Final = ("client", mqtt()[0][1])
 _PSK: Final = ("-psk", "0102030405060708", "-psk_identity", "device-1")
 
 
-def _cli(*, server: tuple[str, ...] = (), client: tuple[str, ...] = (), kind: str = "rsa", **more: object) -> Recording:
-    steps = more.get("steps", (_CONNECT,))
-    if not isinstance(steps, tuple):
-        raise TypeError(steps)
-    with tempfile.TemporaryDirectory() as folder:
-        return converse(Path(folder), server=server, client=client, found=credential(kind=kind), steps=steps)
+def _cli(
+    *,
+    server: tuple[str, ...] = (),
+    client: tuple[str, ...] = (),
+    first: tuple[str, ...] = (),
+    kind: str = "rsa",
+    steps: tuple[tuple[str, bytes], ...] = (_CONNECT,),
+) -> Recording:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "early").write_bytes(_CONNECT[1])
+        return converse(folder, server=server, client=client, first=first, found=credential(kind=kind), steps=steps)
 
+
+_SESSION: Final = ("-tls1_3", "-sess_out", "session")
+_EARLY: Final = ("-tls1_3", "-sess_in", "session", "-early_data", "early")
 
 OPENSSL: Final[dict[str, Callable[[], Recording]]] = {
     "key update": lambda: _cli(
@@ -153,6 +162,15 @@ OPENSSL: Final[dict[str, Callable[[], Recording]]] = {
     "fragments 1.3": lambda: _cli(client=("-tls1_3",), server=("-max_send_frag", "512")),
     "renegotiated": lambda: _cli(
         client=("-tls1_2",), server=("-client_renegotiation",), steps=(("client", b"R\n"), _CONNECT)
+    ),
+    "early data": lambda: _cli(
+        first=_SESSION, client=_EARLY, server=("-early_data",), steps=(("client", mqtt()[2][1]),)
+    ),
+    "early data refused": lambda: _cli(first=_SESSION, client=_EARLY, server=("-max_early_data", "16384")),
+    "early data and a retry": lambda: _cli(
+        first=_SESSION,
+        client=(*_EARLY, "-groups", "X25519:P-256"),
+        server=("-early_data", "-groups", "P-256"),
     ),
     "external psk": lambda: _cli(client=("-tls1_3", *_PSK), server=(*_PSK, "-nocert")),
     "psk 1.2": lambda: _cli(

@@ -101,6 +101,21 @@ class ScenarioTests(SynchronousTestCase):
         wanted = connection.of_kind("certificate_request")[0].field("certificate_authorities")
         self.assertEqual(wanted, [root().certificate.subject.rfc4514_string()])
 
+    def test_early_data(self) -> None:
+        """Data before the handshake: taken, thrown away, or overtaken by a retry; all of it opens."""
+        for name, state, trips in (
+            ("early data", "accepted", 0),
+            ("early data refused", "rejected", 1),
+            ("early data and a retry", "rejected", 2),
+        ):
+            connection, facts = read(name)
+            self.assertEqual((facts.early_data, facts.key_log.state), (state, "used"), name)
+            self.assertEqual(connection.round_trips.tls if connection.round_trips else None, trips, name)
+            self.assertEqual(connection.messages[5].name, "CONNECT")
+            self.assertEqual(connection.records[connection.messages[5].records[0]].key_epoch, "early")
+        self.assertEqual(len(read("early data")[0].of_kind("end_of_early_data")), 1)
+        self.assertEqual(read("early data", keys=False)[1].early_data, "sent")
+
     def test_key_update(self) -> None:
         """Each end changes its key, and what follows still opens."""
         connection, facts = read("key update")
