@@ -1,4 +1,4 @@
-"""Reads network traffic: from a capture, or a live connection, to each TLS message and MQTT packet explained.
+"""The lab: reads network traffic, from a capture or a live connection, to each TLS message and MQTT packet explained.
 
 reading       the way in: a file to a Reading
 model         the Reading: connections, messages, fields, checks, verdict; plain data that reports take
@@ -18,4 +18,7 @@ network       a LAN on one machine, with firewall, tunnel and capture
 attacks       attacks on a broker of one's own
 experiment    the lab: prepared, set up, run, attacked, reported, taken down
 summary       frame by frame in tshark's terms, to compare readings
+
+network       the LAN that a lab runs in
+experiment    the lab itself: set up, run, attack, take down
 """

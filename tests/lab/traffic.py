@@ -17,7 +17,7 @@ from mqttsecure.wire.encoder import encode_packet
 from mqttsecure.wire.packets import Connack, Connect, Disconnect, Puback, Publish
 from tests.lab.authority import Credential, credential, root
 
-__all__ = ["MOMENT", "Recording", "Setup", "capture", "mqtt", "record", "talk"]
+__all__ = ["MOMENT", "Pair", "Recording", "Setup", "capture", "drain", "mqtt", "record", "talk"]
 
 MOMENT: Final = 1_795_000_000_000_000_000
 """When all captures that tests make were taken, in nanoseconds: within the validity of their certificates."""
@@ -114,7 +114,7 @@ def _accept(connection: SSL.Connection, certificate: crypto.X509, error: int, de
     return bool(ok)
 
 
-class _Pair:
+class Pair:
     """Two ends, and the wire between them."""
 
     def __init__(self, setup: Setup, recording: Recording) -> None:
@@ -154,7 +154,7 @@ class _Pair:
         """Carry what is there from each end to the other; whether anything was."""
         moved = False
         for source, target, from_client in ((self.client, self.server, True), (self.server, self.client, False)):
-            data = _drain(source)
+            data = drain(source)
             if data:
                 moved = True
                 self.recording.chunks.append((from_client, data))
@@ -188,7 +188,8 @@ class _Pair:
         return found
 
 
-def _drain(end: SSL.Connection) -> bytes:
+def drain(end: SSL.Connection) -> bytes:
+    """What an end has for the wire."""
     found = b""
     while True:
         try:
@@ -206,7 +207,7 @@ def talk(setup: Setup, *, says: list[tuple[bool, bytes]] | None = None, between:
         between: called with both ends before the last thing is said.
     """
     recording = Recording()
-    pair = _Pair(setup, recording)
+    pair = Pair(setup, recording)
     pair.settle()
     if recording.error is not None:
         pair.move()
