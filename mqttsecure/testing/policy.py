@@ -32,7 +32,7 @@ from mqttsecure.policy.registry import FoundFactory, verify_factory, verify_poli
 from mqttsecure.testing.asking import Asked, answer_of, chain_of, fresh, told
 from mqttsecure.testing.environment import TestEnvironment, Workers
 from mqttsecure.testing.promises import broken_promises
-from mqttsecure.testing.questions import facts, odd_requests, ordinary_requests, request
+from mqttsecure.testing.questions import NUMBERS, facts, odd_requests, ordinary_requests, request
 
 __all__ = ["TESTING_VERSION", "PolicyKit", "TestEnvironment", "Workers", "facts", "request"]
 
@@ -42,6 +42,9 @@ TESTING_VERSION: Final = 1
 _DECISIONS: Final = 10_000
 _ALLOWANCE: Final = 500
 """Blocks of memory that may be there after ten thousand decisions and were not before: Python's own, some dozens."""
+
+_ROUNDS: Final = 3
+"""A leak grows in each; what others in the same process do meanwhile, as threads that end, does not."""
 
 _LONGEST_BREAK: Final = 31.0
 """Seconds after which any circuit breaker tries again."""
@@ -286,9 +289,14 @@ class PolicyKit(_Case):
         _, environment, chain = self.built()
         live = self.questions(Purpose.LIVE)
         self._serve(chain, environment, live, max(self.warm_up, len(live)))
-        before = _blocks()
-        self._serve(chain, environment, live, _DECISIONS)
-        left = _blocks() - before
+        grown = []
+        for _ in range(_ROUNDS):
+            before = _blocks()
+            self._serve(chain, environment, live, _DECISIONS)
+            grown.append(_blocks() - before)
+            if grown[-1] < _ALLOWANCE:
+                break
+        left = min(grown)
         self.assertLess(
             left,
             _ALLOWANCE,
@@ -320,10 +328,9 @@ def said(verdicts: Iterable[Verdict]) -> list[tuple[str, bool, str, str]]:
 
 def _of_client(connection: ConnectionFacts, number: int) -> ConnectionFacts:
     """A new connection of one of a hundred clients."""
-    client = facts()
     return dataclasses.replace(
         connection,
-        connection_id=client.connection_id,
+        connection_id=next(NUMBERS),
         client_id=f"{connection.client_id}-{number % 100}" if connection.client_id else "",
     )
 

@@ -22,12 +22,14 @@ from mqttsecure.core.decisions import (
 )
 from mqttsecure.wire.packets import Will
 
-__all__ = ["TOPIC_STAGES", "facts", "odd_requests", "ordinary_requests", "request"]
+__all__ = ["NUMBERS", "TOPIC_STAGES", "facts", "odd_requests", "ordinary_requests", "request"]
 
 TOPIC_STAGES: Final = (Stage.PUBLISH, Stage.SUBSCRIBE, Stage.DELIVER)
 
 _EARLY: Final = (Stage.ACCEPT, Stage.HANDSHAKE, Stage.CONNECT)
-_numbers = itertools.count(1_000_000)
+NUMBERS: Final = itertools.count(1_000_000)
+"""Of connections: each has one of its own."""
+
 _UNSET: Final = object()
 
 
@@ -46,7 +48,7 @@ def facts(connection_id: int | None = None, *, principal: Any = _UNSET, **more: 
     more.setdefault("username", "alice")
     more.setdefault("keep_alive", 60)
     return ConnectionFacts(
-        connection_id=next(_numbers) if connection_id is None else connection_id,
+        connection_id=next(NUMBERS) if connection_id is None else connection_id,
         listener=more.pop("listener", "test"),
         principal=Principal("users", "alice") if principal is _UNSET else principal,
         **more,
