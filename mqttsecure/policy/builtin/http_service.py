@@ -9,7 +9,6 @@ a while, and what is remembered goes on to count.
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -33,6 +32,7 @@ from mqttsecure.policy.builtin.http_messages import Answer, AnswerFault, documen
 from mqttsecure.policy.builtin.http_options import HttpOptions, service_client
 from mqttsecure.policy.builtin.options import Problems
 from mqttsecure.policy.https import HttpsAnswer, HttpsFault
+from mqttsecure.policy.ttl_cache import TtlCache
 from mqttsecure.wire.constants import ReasonCode
 
 __all__ = ["HttpFactory", "HttpPolicy"]
@@ -64,7 +64,9 @@ class HttpPolicy:
         self._grants = role is Role.GRANTS
         self._source: Source = environment.source()
         self._key: bytes = environment.random_bytes(32)
-        self._remembered: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()
+        self._remembered: TtlCache[bytes, tuple[float, Answer]] = TtlCache(
+            options.cache_entries, max(options.cache_seconds, 1), environment.clock.seconds
+        )
         self._breaker = CircuitBreaker(environment.clock.seconds)
         self._complained_at: float | None = None
 
@@ -82,7 +84,7 @@ class HttpPolicy:
         payload = request.payload if options.send_payload and request.stage in _TOPICS else None
         # An answer holds for whoever asks and why; what is secret is kept as a keyed digest alone.
         key = hmac.digest(self._key, document_of({**asked, "purpose": ""}, password, payload), "sha256")
-        remembered = self._recall(key)
+        remembered = self._remembered.get(key)
         if remembered is not None:
             return self._decision(request, *remembered)
         if not self._breaker.admit():
@@ -105,9 +107,9 @@ class HttpPolicy:
         if fault is not None:
             return self._fault(request, fault)
         # Counted from when it was asked: the clock of the request is the one that the broker compares with.
-        until = self._environment.clock.seconds() + self._cache_seconds(answer)
-        if self._cache_seconds(answer):
-            self._remember(key, until, answer)
+        lifetime = self._cache_seconds(answer)
+        until = self._environment.clock.seconds() + lifetime
+        self._remembered.put(key, (until, answer), lifetime)
         return self._decision(request, until, answer)
 
     def _misfit(self, answer: Answer, request: Request) -> str | None:
@@ -182,20 +184,6 @@ class HttpPolicy:
             source=self._environment.source("url"),
             reason_code=ReasonCode.SERVER_UNAVAILABLE if early else ReasonCode.NOT_AUTHORIZED,
         )
-
-    # Memory
-
-    def _recall(self, key: bytes) -> tuple[float, Answer] | None:
-        remembered = self._remembered.get(key)
-        if remembered is None or self._environment.clock.seconds() >= remembered[0]:
-            return None
-        return remembered
-
-    def _remember(self, key: bytes, until: float, answer: Answer) -> None:
-        self._remembered.pop(key, None)
-        self._remembered[key] = (until, answer)
-        while len(self._remembered) > self._options.cache_entries:
-            self._remembered.popitem(last=False)
 
 
 @implementer(IPolicyFactory)
