@@ -8,7 +8,17 @@ import stat
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DEVELOPMENT_FILES", "is_development_file", "resolve_path", "secret_problem", "unreadable_problem"]
+from mqttsecure.errors import ConfigError
+from mqttsecure.policy.secrets import open_regular
+
+__all__ = [
+    "DEVELOPMENT_FILES",
+    "is_development_file",
+    "read_utf8",
+    "resolve_path",
+    "secret_problem",
+    "unreadable_problem",
+]
 
 _CREDENTIAL: Final = "credential:"
 
@@ -77,3 +87,27 @@ def secret_problem(file: Path) -> str | None:
     if mode & 0o020:
         return f"{file} can be changed by its group (mode {mode:04o}); run: chmod 600 {file}"
     return None
+
+
+def read_utf8(file: Path, maximum: int, mend: str) -> str:
+    """The text of a file that somebody names.
+
+    Args:
+        file: the file.
+        maximum: bytes; a larger one is not the right file.
+        mend: what to do where it cannot be read.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is not UTF-8; with the line and the mend.
+    """
+    try:
+        with open_regular(file) as stream:
+            data = stream.read(maximum + 1)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}; {mend}") from error
+    if len(data) > maximum:
+        raise ConfigError(f"{file}: larger than {maximum} bytes; is this the right file?")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}:{data.count(10, 0, error.start) + 1}: not UTF-8 text; save it as UTF-8") from error

@@ -15,6 +15,7 @@ from mqttsecure.core.decisions import Principal, Source
 from mqttsecure.errors import ConfigError
 from mqttsecure.policy.identity import parse_principal
 from mqttsecure.service.explain_errors import location_of, what_is_wrong
+from mqttsecure.service.files import read_utf8
 from mqttsecure.service.problems import Problems
 from mqttsecure.service.scenario import parse_peer
 from mqttsecure.service.schema import Strings, Table, documented
@@ -105,7 +106,7 @@ def read_tests(file: Path) -> list[PolicyTest]:
     Raises:
         ConfigError: with every problem of it; a file without any test is one, too.
     """
-    text = _read(file)
+    text = read_utf8(file, MAXIMUM_FILE, "name a readable file of policy tests").replace("\r\n", "\n")
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -124,20 +125,6 @@ def read_tests(file: Path) -> list[PolicyTest]:
     tests = [test for index, table in enumerate(tables) if (test := _test(file, problems, index, table)) is not None]
     problems.raise_if_any()
     return tests
-
-
-def _read(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(MAXIMUM_FILE + 1)
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}; name a readable file of policy tests") from error
-    if len(data) > MAXIMUM_FILE:
-        raise ConfigError(f"{file}: larger than {MAXIMUM_FILE} bytes; is this the right file?")
-    try:
-        return data.decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}:{data.count(10, 0, error.start) + 1}: not UTF-8 text; save it as UTF-8") from error
 
 
 def _test(file: Path, problems: Problems, index: int, table: Any) -> PolicyTest | None:

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.testing.test_promises -*-
+# -*- test-case-name: tests.testing.test_policy -*-
 """What a policy promises of its answers, and whether it is so."""
 
 from __future__ import annotations

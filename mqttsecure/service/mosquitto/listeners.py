@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.mosquitto.test_listeners -*-
+# -*- test-case-name: tests.service.mosquitto.test_importing -*-
 """Listeners of mosquitto, and which of them share users and rules."""
 
 from __future__ import annotations

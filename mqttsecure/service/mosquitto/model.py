@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.mosquitto.test_model -*-
+# -*- test-case-name: tests.interop.test_mosquitto_import -*-
 """What mosquitto decides, by its files: the measure of the rules that are written in their place.
 
 It is kept apart from the translation, so that each is a check of the other; a test compares it with the real broker.

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from mqttsecure.core.decisions import Source
+from mqttsecure.service.files import read_utf8
 
 __all__ = ["DIFFERS", "LEFT", "Note", "Notes", "read_text_file"]
-
-from pathlib import Path
-
-from mqttsecure.errors import ConfigError
 
 LEFT: Final = "not carried over"
 DIFFERS: Final = "differs"
@@ -59,15 +57,4 @@ def read_text_file(path: Path) -> str:
     Raises:
         ConfigError: it cannot be read, is too large, or is not UTF-8; with file, line and mend.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAXIMUM_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; mend its name or mode, or run as root") from error
-    if len(data) > _MAXIMUM_BYTES:
-        raise ConfigError(f"{path}: is larger than {_MAXIMUM_BYTES} bytes; is it the right file?")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: not UTF-8 text; save it as UTF-8") from error
+    return read_utf8(path, _MAXIMUM_BYTES, "mend its name or mode, or run as root")

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.mosquitto.test_rules_of_acl -*-
+# -*- test-case-name: tests.service.mosquitto.test_importing -*-
 """An access control file as rules."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.mosquitto.test_rules_of_dynsec -*-
+# -*- test-case-name: tests.service.mosquitto.test_dynsec -*-
 """Clients, groups and roles of the dynamic security plugin as rules.
 
 A role's entries become rules about each group and each user that has the role.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.service.mosquitto.test_settings -*-
+# -*- test-case-name: tests.service.mosquitto.test_importing -*-
 """Every option of mosquitto.conf: where it is carried over, what takes its place, or why it is not needed."""
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from mqttsecure.errors import ConfigError
 from mqttsecure.service.mosquitto.conf import MosquittoConf, is_true, read_conf
 from tests.service.mosquitto.case import ImportCase
@@ -68,6 +70,9 @@ class ConfTests(ImportCase):
         ):
             self.assertIn(text, self.problems(*lines))
         self.assertRaises(ConfigError, read_conf, self.folder / "none")
+        os.mkfifo(self.folder / "pipe")
+        with self.assertRaisesRegex(ConfigError, "pipe: cannot be read: is not a regular file"):
+            read_conf(self.folder / "pipe")
         (self.folder / "binary").write_bytes(b"listener 1\n\xff\n")
         with self.assertRaisesRegex(ConfigError, "binary:2: not UTF-8"):
             read_conf(self.folder / "binary")
