@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from mqttsecure.cli.lab_attack import attack_, check_
 from mqttsecure.cli.lab_options import FOLDER, tells_problems
 from mqttsecure.cli.lab_report import report
 from mqttsecure.cli.output import EXIT_PROBLEMS, json_option, print_json, print_table
+from mqttsecure.errors import LabError
 from mqttsecure.lab.experiment.folder import LabFolder
 from mqttsecure.lab.experiment.preparing import prepare
 from mqttsecure.lab.experiment.setting import running, set_up, take_down
 from mqttsecure.lab.experiment.traffic import CAPTURE, RUN, RunOptions, run_traffic
 from mqttsecure.lab.network.machine import examine
-from mqttsecure.lab.network.plan import Mode
+from mqttsecure.lab.network.plan import HOSTS, Mode
+from mqttsecure.lab.network.processes import environment
 from mqttsecure.pki.keys import DEFAULT_KIND, KEY_KINDS
 
 __all__ = ["lab"]
@@ -73,9 +76,10 @@ def init(folder: Path, kind: str, as_json: bool) -> None:
 @lab.command()
 @FOLDER
 @click.option("--vpn", is_flag=True, help="Broker and devices meet in a WireGuard tunnel, and only there.")
+@click.option("--plaintext", is_flag=True, help="Also a listener without TLS, to see what can be read there.")
 @click.option("--mode", type=click.Choice([each.value for each in Mode]), help="This way, and no other.")
 @tells_problems
-def up(folder: Path, vpn: bool, mode: str | None) -> None:
+def up(folder: Path, vpn: bool, plaintext: bool, mode: str | None) -> None:
     """Bring the lab up: switch, hosts, firewall, tunnel, broker; all of it or nothing.
 
     The first way that works here is taken: network namespaces as root, network namespaces as an ordinary user,
@@ -89,7 +93,8 @@ def up(folder: Path, vpn: bool, mode: str | None) -> None:
 
     Exit codes: 0 it is up, 2 the command line makes no sense, 4 it cannot be brought up, and nothing is left behind.
     """
-    set_up(LabFolder.at(folder), vpn=vpn, wanted=None if mode is None else Mode(mode), tell=click.echo)
+    way = None if mode is None else Mode(mode)
+    set_up(LabFolder.at(folder), vpn=vpn, plaintext=plaintext, wanted=way, tell=click.echo)
     click.echo(f"next: mqttsecure lab run {folder}")
 
 
@@ -142,11 +147,20 @@ def doctor(context: click.Context, as_json: bool) -> None:
 @click.option("--tls", "version", type=click.Choice(["1.2", "1.3"]), help="This version of TLS alone.")
 @click.option("--suite", "suites", help="These cipher suites, in OpenSSL's names, with colons between.")
 @click.option("--mutual", is_flag=True, help="Clients show a certificate in place of a password.")
+@click.option("--resume", is_flag=True, help="Also offer to resume a session of TLS.")
+@click.option("--plaintext", is_flag=True, help="Without TLS, in a lab that is up with --plaintext.")
 @json_option
 @click.pass_context
 @tells_problems
 def run_(
-    context: click.Context, folder: Path, version: str | None, suites: str | None, mutual: bool, as_json: bool
+    context: click.Context,
+    folder: Path,
+    version: str | None,
+    suites: str | None,
+    mutual: bool,
+    resume: bool,
+    plaintext: bool,
+    as_json: bool,
 ) -> None:
     """Let the publisher write and the subscriber read, captured with the keys inside, and say what the wire shows.
 
@@ -156,6 +170,8 @@ def run_(
     Examples:
       mqttsecure lab run mylab
       mqttsecure lab run mylab --tls 1.2 --mutual
+      mqttsecure lab run mylab --tls 1.2 --resume
+      mqttsecure lab run mylab --plaintext               after lab up --plaintext: the password can be read
       mqttsecure lab run mylab --suite AES128-SHA256     an old suite: refused, and the capture shows by whom
 
     Exit codes: 0 every message arrived and no password is readable, 1 it is not so, 2 the command line makes no sense,
@@ -164,7 +180,11 @@ def run_(
     place = LabFolder.at(folder)
     if version is None and suites is not None:
         version = "1.3" if suites.startswith("TLS_") else "1.2"
-    options = RunOptions(version, suites, mutual)
+    if plaintext and (version or suites or mutual or resume):
+        raise click.UsageError("--plaintext goes without all that belongs to TLS")
+    if mutual and resume:
+        raise click.UsageError("--resume logs in by password; leave out --mutual")
+    options = RunOptions(version, suites, mutual, resume, plaintext)
     run = run_traffic(place, running(place), options, (lambda text: None) if as_json else click.echo)
     if as_json:
         click.echo((run.folder / RUN).read_text(encoding="utf-8"), nl=False)
@@ -178,6 +198,29 @@ def run_(
         click.echo(f"capture, with keys: {run.folder / CAPTURE}")
     if not run.complete:
         context.exit(EXIT_PROBLEMS)
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@FOLDER
+@click.argument("host", type=click.Choice([each.name for each in HOSTS]))
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@tells_problems
+def exec_(folder: Path, host: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND on a host of the lab: broker, subscriber, publisher or mallory. For experiments of your own.
+
+    \b
+    Examples:
+      mqttsecure lab exec mylab mallory ip addr
+      mqttsecure lab exec mylab publisher mqttsecure handshake 10.77.0.10:8883 --ca $PWD/mylab/ca/ca.pem
+
+    Exit codes: those of COMMAND, 2 the command line makes no sense, 4 the lab is not up, or has no LAN.
+    """
+    space = running(LabFolder.at(folder)).space
+    if space is None:
+        raise LabError("this lab has no LAN; its hosts are addresses of this machine, from which you can run anything")
+    where = next(each for each in HOSTS if each.name == host)
+    arguments = space.command(where, *command)
+    os.execvpe(arguments[0], arguments, environment())  # noqa: S606  # what runs is what was asked for
 
 
 for _command in (attack_, check_, report):

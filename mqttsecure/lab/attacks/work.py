@@ -12,6 +12,7 @@ import sys
 from mqttsecure.errors import LabError
 from mqttsecure.lab.attacks.table import run_attacks, select
 from mqttsecure.lab.attacks.target import Target, check_target
+from mqttsecure.lab.network.processes import end_with_input
 
 __all__ = ["main"]
 
@@ -19,6 +20,7 @@ __all__ = ["main"]
 def main() -> None:
     try:
         target = Target.read(sys.stdin.readline())
+        end_with_input()
         check_target(target.host, in_lab=True)
         for result in run_attacks(target, select(sys.argv[1:])):
             print(json.dumps(result.as_json()), flush=True)  # noqa: T201  # the starter reads it

@@ -1,5 +1,6 @@
 # -*- test-case-name: tests.lab.experiment.test_traffic -*-
-"""The programs on the hosts: ``python -m mqttsecure.lab.experiment.roles publisher|subscriber``, orders on stdin.
+"""The programs on the hosts: ``python -m mqttsecure.lab.experiment.roles publisher|subscriber|resumer``, orders on
+stdin.
 
 They are clients like any other, on ``mqttsecure.client``; but they write the secrets of their TLS connections to a
 file, which only a lab may do. What happens is told on stdout, a JSON object a line. A password is read from its file.
@@ -8,6 +9,8 @@ file, which only a lab may do. What happens is told on stdout, a JSON object a l
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,10 +21,14 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import deferLater, react
 
+from mqttsecure.client.address import parse_address
 from mqttsecure.client.client import Client, connect
 from mqttsecure.client.events import Message
 from mqttsecure.client.failures import ClientError
 from mqttsecure.client.options import ClientOptions, TlsOptions
+from mqttsecure.lab.network.processes import end_with_input
+from mqttsecure.wire.encoder import encode_packet
+from mqttsecure.wire.packets import Connect, Disconnect
 
 __all__ = ["Orders", "main"]
 
@@ -31,6 +38,8 @@ _KEEP_ALIVE: Final = 1
 _SILENCE: Final = 1.3
 """Seconds in which the publisher says nothing, so that it has to ping."""
 
+_SSL_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_PATIENCE: Final = 20.0
 _VERSIONS: Final = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
 
@@ -107,6 +116,7 @@ def _options(orders: Orders, keep_alive: int) -> ClientOptions:
             server_name=orders.server_name,
             adjust=_adjusting(orders),
         ),
+        allow_plaintext=orders.endpoint.startswith("mqtt://"),
         connect_timeout=20.0,
         backoff=None,
     )
@@ -154,9 +164,40 @@ async def _work(reactor: Any, role: str, orders: Orders) -> None:
         _say("done")
 
 
+def _resume(orders: Orders) -> None:
+    """Connect twice, and offer the second time the session of the first."""
+    context = ssl.create_default_context(cafile=orders.ca_file)
+    context.keylog_filename = orders.key_log
+    if orders.tls is not None:
+        context.minimum_version = context.maximum_version = _SSL_VERSIONS[orders.tls]
+    address = parse_address(orders.endpoint)
+    password = Path(orders.password_file or "").read_text().strip().encode()
+    session: ssl.SSLSession | None = None
+    try:
+        for turn in range(2):
+            with (
+                socket.create_connection((address.host, address.port), _PATIENCE) as raw,
+                context.wrap_socket(raw, server_hostname=orders.server_name, session=session) as secured,
+            ):
+                name = f"{orders.user}-{turn}"
+                secured.sendall(bytes(encode_packet(Connect(4, name, username=orders.user, password=password), 4)))
+                secured.recv(4096)
+                session = secured.session
+                if turn:
+                    _say("resumed", taken=bool(secured.session_reused))
+                secured.sendall(bytes(encode_packet(Disconnect(), 4)))
+        _say("done")
+    except OSError as error:
+        _say("failed", text=str(error))
+
+
 def main() -> None:
     role = sys.argv[1]
     orders = Orders(**json.loads(sys.stdin.readline()))
+    end_with_input()
+    if role == "resumer":
+        _resume(orders)
+        return
     react(lambda reactor: ensureDeferred(_work(reactor, role, orders)))
 
 

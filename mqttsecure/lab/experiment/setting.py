@@ -17,7 +17,7 @@ from mqttsecure.lab.experiment.state import State
 from mqttsecure.lab.network.firewall import firewall_of, load_firewall
 from mqttsecure.lab.network.lan import build_lan
 from mqttsecure.lab.network.machine import choose_mode, examine
-from mqttsecure.lab.network.plan import BROKER, HOSTS, LAN, PORT, Mode
+from mqttsecure.lab.network.plan import BROKER, HOSTS, LAN, PLAIN_PORT, PORT, Mode
 from mqttsecure.lab.network.processes import Known, held, identify
 from mqttsecure.lab.network.space import Space
 from mqttsecure.lab.network.tunnel import build_tunnel, only_from_tunnel
@@ -27,6 +27,15 @@ __all__ = ["running", "set_up", "take_down"]
 _BROKER: Final = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 _START_PATIENCE: Final = 60.0
 _LISTENING: Final = re.compile(r"listening on lab ")
+_REQUIREMENTS: Final = 'use = "tls-requirements"\n'
+_PLAIN_LISTENER: Final = f"""
+# For the lesson: what is said here can be read on the way.
+[[listener]]
+name = "plaintext"
+bind = "{BROKER.address()}:{PLAIN_PORT}"
+plaintext = true
+plaintext_beyond_loopback = true
+"""
 _LAN_ADDRESS: Final = re.compile(rf"\b{re.escape(LAN)}\.(?=\d)")
 
 Tell = Callable[[str], None]
@@ -49,7 +58,9 @@ def running(folder: LabFolder) -> State:
     return state
 
 
-def set_up(folder: LabFolder, *, vpn: bool = False, wanted: Mode | None = None, tell: Tell) -> State:
+def set_up(
+    folder: LabFolder, *, vpn: bool = False, plaintext: bool = False, wanted: Mode | None = None, tell: Tell
+) -> State:
     """Bring the lab up. Whatever goes wrong, Ctrl-C too, nothing is left behind.
 
     Raises:
@@ -67,7 +78,7 @@ def set_up(folder: LabFolder, *, vpn: bool = False, wanted: Mode | None = None, 
     for reason in reasons:
         tell(f"not possible here: {reason}")
     tell(f"taken: {mode.words}")
-    state = State(folder.state, mode, tunnel)
+    state = State(folder.state, mode, tunnel, plaintext)
     state.write()
     try:
         _build(folder, state, tell)
@@ -92,7 +103,8 @@ def _tunnel(wanted: Mode | None) -> str:
 def _build(folder: LabFolder, state: State, tell: Tell) -> None:
     _write_config(folder, state)
     if not state.mode.has_lan:
-        _check_port(BROKER.address(state.network))
+        for port in (PORT, *((PLAIN_PORT,) if state.plaintext else ())):
+            _check_port(BROKER.address(state.network), port)
         return
 
     def born(keeper: Known) -> None:
@@ -116,23 +128,34 @@ def _build(folder: LabFolder, state: State, tell: Tell) -> None:
 
 
 def _write_config(folder: LabFolder, state: State) -> None:
-    """The policy with the addresses that are used; the policy itself stays as its owner wrote it."""
+    """The policy with the addresses that are used; the policy itself stays as its owner wrote it.
+
+    Raises:
+        LabError: a listener without TLS is wanted, and the policy has no place for the permission.
+    """
     text = folder.policy.read_text(encoding="utf-8")
+    if state.plaintext:
+        if text.count(_REQUIREMENTS) != 1:
+            raise LabError(
+                f"{folder.policy}: --plaintext wants exactly one line {_REQUIREMENTS.strip()!r}; put it back"
+            )
+        text = text.replace(_REQUIREMENTS, f'{_REQUIREMENTS}plaintext = "anywhere"\n') + _PLAIN_LISTENER
     if state.network != LAN:
         text = _LAN_ADDRESS.sub(f"{state.network}.", text)
-        text = f"# Made by `lab up` from broker.toml, with other addresses. Change that one.\n{text}"
+    if state.network != LAN or state.plaintext:
+        text = f"# Made by `lab up` from broker.toml, for the way that was taken. Change that one.\n{text}"
     folder.config.write_text(text, encoding="utf-8")
 
 
-def _check_port(address: str) -> None:
+def _check_port(address: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((address, PORT))
+            probe.bind((address, port))
         except OSError as error:
             raise LabError(
-                f"{address}:{PORT} cannot be used: {error.strerror}; another lab is up, or another program listens "
-                f"there (ss -ltnp sport = :{PORT})"
+                f"{address}:{port} cannot be used: {error.strerror}; another lab is up, or another program listens "
+                f"there (ss -ltnp sport = :{port})"
             ) from None
 
 

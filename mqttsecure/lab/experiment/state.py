@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mqttsecure.errors import LabError
-from mqttsecure.lab.network.plan import LAN, TUNNEL, Mode
+from mqttsecure.lab.network.plan import TUNNEL, Mode
 from mqttsecure.lab.network.processes import Known
 from mqttsecure.lab.network.space import Space
 from mqttsecure.pki.errors import CertificateProblem
@@ -26,6 +26,7 @@ class State:
         path: of the file.
         mode: how its hosts are kept apart.
         tunnel: what makes the tunnel, None without one.
+        plaintext: whether there is a listener without TLS, too.
         keeper: of the namespaces.
         processes: what was started beside them.
         complete: whether all of it came up.
@@ -34,6 +35,7 @@ class State:
     path: Path
     mode: Mode
     tunnel: str | None = None
+    plaintext: bool = False
     keeper: Known | None = None
     processes: list[Known] = field(default_factory=list)
     complete: bool = False
@@ -61,6 +63,7 @@ class State:
         content = {
             "mode": self.mode.value,
             "tunnel": self.tunnel,
+            "plaintext": self.plaintext,
             "keeper": None if self.keeper is None else self.keeper.as_json(),
             "processes": [each.as_json() for each in self.processes],
             "complete": self.complete,
@@ -84,6 +87,7 @@ class State:
                 path,
                 Mode(found["mode"]),
                 found["tunnel"],
+                bool(found["plaintext"]),
                 None if keeper is None else Known.read(keeper),
                 [Known.read(each) for each in found["processes"]],
                 bool(found["complete"]),
@@ -106,8 +110,3 @@ class State:
             ended.append(f"the namespaces of process {self.keeper.pid}, with all hosts, cables and programs in them")
         self.path.unlink(missing_ok=True)
         return ended
-
-
-def lan_of(state: State) -> str:
-    """The network beside the tunnel."""
-    return LAN if state.mode.has_lan else state.mode.network

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from mqttsecure.lab.experiment.state import State
 from mqttsecure.lab.model import Reading
 from mqttsecure.lab.network.firewall import counters
 from mqttsecure.lab.network.lan import SWITCH
-from mqttsecure.lab.network.plan import BROKER, PORT, PUBLISHER, SUBSCRIBER, Host
+from mqttsecure.lab.network.plan import BROKER, PLAIN_PORT, PORT, PUBLISHER, SUBSCRIBER, Host
 from mqttsecure.lab.network.processes import environment, read_line
 from mqttsecure.lab.network.relay import Relay
 from mqttsecure.lab.reading import read_capture
@@ -43,11 +43,21 @@ Tell = Callable[[str], None]
 
 @dataclass(slots=True, frozen=True)
 class RunOptions:
-    """How the clients connect: TLS version and suites, and whether they show a certificate in place of a password."""
+    """How the clients connect.
+
+    Attributes:
+        tls: "1.2" or "1.3" alone.
+        suites: in OpenSSL's names.
+        mutual: they show a certificate in place of a password.
+        resume: the publisher connects twice more, and offers to resume its session.
+        plaintext: they do without TLS, to see what can be read.
+    """
 
     tls: str | None = None
     suites: str | None = None
     mutual: bool = False
+    resume: bool = False
+    plaintext: bool = False
 
 
 @dataclass(slots=True)
@@ -60,6 +70,7 @@ class Run:
         received: those that the subscriber got.
         failures: by role, what went wrong.
         password_visible: whether a password stands readable in a frame.
+        resumed: whether the broker took the offer to resume a session; None where none was made.
         reading: of the capture.
         counters: of the firewall; None without one.
     """
@@ -69,6 +80,7 @@ class Run:
     received: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     password_visible: bool = False
+    resumed: bool | None = None
     reading: Reading | None = None
     counters: list[dict[str, Any]] | None = None
 
@@ -85,7 +97,12 @@ def run_traffic(folder: LabFolder, state: State, options: RunOptions, tell: Tell
     Raises:
         LabError: a program does not start, or hangs.
     """
+    if options.plaintext and not state.plaintext:
+        raise LabError(
+            f"there is no listener without TLS; bring the lab up with one: mqttsecure lab up {folder.path} --plaintext"
+        )
     run = Run(folder.new_run())
+    port = PLAIN_PORT if options.plaintext else PORT
     frames = run.folder / "frames.pcapng"
     with ExitStack() as stack:
         if state.mode.has_lan:
@@ -93,7 +110,7 @@ def run_traffic(folder: LabFolder, state: State, options: RunOptions, tell: Tell
             programs = _Programs(folder, state, options, run, {})
         else:
             relays = {
-                host.name: Relay(host.address(state.network), (BROKER.address(state.network), PORT))
+                host.name: Relay(host.address(state.network), (BROKER.address(state.network), port))
                 for host in _CLIENTS
             }
             stack.enter_context(_drawn(relays, frames))
@@ -173,13 +190,17 @@ class _Programs:
                 publisher = self._start(PUBLISHER, WRITER)
                 if self._until(publisher, PUBLISHER, "done", tell):
                     self._until(subscriber, SUBSCRIBER, "done", tell)
+                    if self._options.resume:
+                        _finish(publisher)
+                        publisher = self._start(PUBLISHER, WRITER, "resumer")
+                        self._until(publisher, PUBLISHER, "done", tell)
         finally:
             for process in filter(None, (subscriber, publisher)):
                 process.kill() if process.poll() is None and self._run.failures else None
                 _finish(process)
 
-    def _start(self, host: Host, user: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "mqttsecure.lab.experiment.roles", host.name]
+    def _start(self, host: Host, user: str, role: str | None = None) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "mqttsecure.lab.experiment.roles", role or host.name]
         space = self._state.space
         error = self._run.folder / f"{host.name}.log"
         if space is not None:
@@ -197,9 +218,10 @@ class _Programs:
 
     def _orders(self, host: Host, user: str) -> Orders:
         if host.name in self._relays:
-            endpoint = f"mqtts://{host.address(self._state.network)}:{self._relays[host.name]}"
+            where = f"{host.address(self._state.network)}:{self._relays[host.name]}"
         else:
-            endpoint = f"mqtts://{BROKER.address(self._state.network)}:{PORT}"
+            where = f"{BROKER.address(self._state.network)}:{PLAIN_PORT if self._options.plaintext else PORT}"
+        endpoint = f"{'mqtt' if self._options.plaintext else 'mqtts'}://{where}"
         mutual = self._options.mutual
         return Orders(
             endpoint=endpoint,
@@ -238,6 +260,10 @@ class _Programs:
         if kind in event_words:
             event_words[kind].append(event)
             tell(f"{host.name}: {kind} {event['payload']!r} on {event['topic']} with QoS {event['qos']}")
+        elif kind == "resumed":
+            self._run.resumed = event["taken"]
+            answer = "took it" if event["taken"] else "made a new one"
+            tell(f"{host.name}: offered to resume its session, and the broker {answer}")
         elif kind == "failed":
             self._run.failures[host.name] = event["text"]
             tell(f"{host.name}: {event['text']}")
@@ -274,12 +300,13 @@ def _write(run: Run, state: State, options: RunOptions) -> None:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "mode": state.mode.value,
         "tunnel": state.tunnel,
-        "options": {"tls": options.tls, "suites": options.suites, "mutual": options.mutual},
+        "options": asdict(options),
         "complete": run.complete,
         "published": run.published,
         "received": run.received,
         "failures": run.failures,
         "password_visible": run.password_visible,
+        "resumed": run.resumed,
         "connections": [each.verdict.text for each in reading.connections],
         "tunnels": [each.text for each in reading.tunnels],
         "counters": run.counters,

@@ -7,13 +7,28 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-__all__ = ["BROKER", "HOSTS", "LAN", "LOOPBACK", "MALLORY", "PORT", "PUBLISHER", "SUBSCRIBER", "TUNNEL", "Host", "Mode"]
+__all__ = [
+    "BROKER",
+    "HOSTS",
+    "LAN",
+    "LOOPBACK",
+    "MALLORY",
+    "PLAIN_PORT",
+    "PORT",
+    "PUBLISHER",
+    "SUBSCRIBER",
+    "TUNNEL",
+    "Host",
+    "Mode",
+]
 
 LAN: Final = "10.77.0"
 LOOPBACK: Final = "127.77.0"
 TUNNEL: Final = "10.99.0"
 
 PORT: Final = 8883
+PLAIN_PORT: Final = 1883
+"""Of the listener without TLS, in a lab that was brought up with one to see what can be read there."""
 
 
 class Mode(Enum):

@@ -11,6 +11,9 @@ import os
 import select
 import signal
 import subprocess
+import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +21,7 @@ from typing import IO, Any, Final, TextIO
 
 from mqttsecure.errors import LabError
 
-__all__ = ["Known", "environment", "held", "identify", "read_line"]
+__all__ = ["Known", "end_with_input", "environment", "held", "identify", "read_line"]
 
 _PATH: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Folders of the administrator's programs, which an ordinary user's PATH often lacks."""
@@ -107,7 +110,30 @@ def held(command: Sequence[str], output: int | TextIO, cwd: Path | None = None) 
         raise LabError(f"{command[0]} cannot be started: {error.strerror}; install it") from None
 
 
+def end_with_input() -> None:
+    """End this program when its standard input does: when whoever started it has ended, however that came."""
+
+    def watch() -> None:
+        while sys.stdin.read(1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def read_line(stream: IO[str], seconds: float) -> str | None:
-    """The next line of a pipe; None where none came in time, and "" at its end."""
-    ready, _, _ = select.select([stream], [], [], seconds)
-    return stream.readline() if ready else None
+    """The next line of a pipe; None where it did not come in time, and "" at the end.
+
+    Byte by byte and past the stream's own buffer: what lies in that, no waiting for the pipe would tell.
+    """
+    deadline = time.monotonic() + seconds
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        ready, _, _ = select.select([stream.fileno()], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return None
+        byte = os.read(stream.fileno(), 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode("utf-8", "replace")

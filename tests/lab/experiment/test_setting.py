@@ -105,7 +105,7 @@ class LoopbackTests(SettingCase):
     def test_a_policy_with_a_mistake(self) -> None:
         """The broker's own words, the line with them, and nothing is left."""
         self.folder.policy.write_text(self.folder.policy.read_text().replace("publish,read", "publsh,read"))
-        self.patch(setting, "_check_port", lambda address: None)
+        self.patch(setting, "_check_port", lambda address, port: None)
         with self.assertRaisesRegex(LabError, r"the broker does not start: .*broker.log"):
             self.up(Mode.LOOPBACK)
         self.assertIn("publsh", self.folder.log.read_text())

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 from mqttsecure.errors import LabError
-from mqttsecure.lab.experiment.setting import running
+from mqttsecure.lab.experiment.setting import running, set_up, take_down
 from mqttsecure.lab.experiment.traffic import CAPTURE, RUN, Run, RunOptions, run_traffic
 from mqttsecure.lab.network.plan import Mode
 from tests.lab.experiment.case import SettingCase
@@ -36,11 +36,29 @@ class TrafficTests(SettingCase):
         summary = json.loads((run.folder / RUN).read_text())
         self.assertTrue(summary["complete"])
         self.assertGreater(sum(each["packets"] for each in summary["counters"]), 0)
+        again = self.traffic(RunOptions(tls="1.2", resume=True))
+        self.assertIs(again.resumed, False)
+        assert again.reading is not None
+        self.assertEqual(len(again.reading.connections), 4)
         refused = self.traffic(RunOptions(tls="1.2", suites="AES128-SHA256"))
         self.assertFalse(refused.complete)
         self.assertIn("subscriber", refused.failures)
         assert refused.reading is not None
         self.assertTrue(refused.reading.connections[0].verdict.refused)
+
+    def test_without_tls(self) -> None:
+        """Named twice, it is possible, and the password stands in the capture: what TLS is for."""
+        open_space().close()  # or skip
+        with self.assertRaisesRegex(LabError, "no listener without TLS; bring the lab up with one: .*--plaintext"):
+            self.up()
+            self.traffic(RunOptions(plaintext=True))
+        take_down(self.folder)
+        set_up(self.folder, plaintext=True, tell=self.told.append)
+        run = self.traffic(RunOptions(plaintext=True))
+        self.assertTrue(run.password_visible)
+        self.assertFalse(run.complete)
+        self.assertEqual(len(run.received), 4)
+        self.assertFalse(self.traffic(RunOptions()).password_visible)
 
     def test_without_a_lan(self) -> None:
         """A relay draws the frames; with certificates in place of passwords."""

@@ -85,8 +85,9 @@ class ReadLineTests(SynchronousTestCase):
         """Each is told apart."""
         read, write = os.pipe()
         with open(read) as stream:
-            os.write(write, b"line\n")
+            os.write(write, b"line\nanother\n")
             self.assertEqual(read_line(stream, 30), "line\n")
+            self.assertEqual(read_line(stream, 30), "another\n")
             self.assertIsNone(read_line(stream, 0))
             os.close(write)
             self.assertEqual(read_line(stream, 30), "")
