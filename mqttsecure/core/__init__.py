@@ -16,6 +16,13 @@ subscriptions   the subscription trie, shared subscriptions
 acknowledging   the QoS 1 and 2 flows
 sessions        who owns a Client Identifier; taking over, resuming, leaving, expiring
 session         Session State
+paging          which sessions are in memory, and which on disk alone
+pruning         dropping what is on disk alone: expired, or too much
+journal         what is to be kept on disk and is not yet
+batch_writer    the journal as rows
+records         what is kept there, as plain values
+restoring       from what was on disk back to sessions and messages
+stored_json     facts, wills and writers as JSON
 usage           what each principal has in the broker
 will            Will Messages and their delay
 retained        retained messages

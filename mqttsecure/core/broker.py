@@ -79,7 +79,7 @@ class BrokerCore:
         state.detach = self._sessions.detach
         state.forget_will = partial(disarm, state)
         state.restoring = Restoring(state)
-        state.journal.page_out = self._sessions.page_out
+        state.journal.page_out = self._sessions.paging.page_out
         self._connecting.on_credential_expired = self._rejudging.judge
         self.handle_connect = self._connecting.handle_connect
         self.handle_auth = self._connecting.handle_auth

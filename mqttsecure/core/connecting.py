@@ -321,7 +321,7 @@ class Connecting:
         session, present = self._sessions.claim(
             connection, principal, clean_start=packet.clean_start, expiry=expiry, now=now
         )
-        self._sessions.make_ready(
+        self._sessions.paging.make_ready(
             connection, session, changes, lambda now: self._opened(connection, session, packet, present, now), now
         )
 

@@ -12,6 +12,7 @@ from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import Effect, Pending, Verdict
 from mqttsecure.core.journal import Record
 from mqttsecure.core.judging import Judging, capped
+from mqttsecure.core.pruning import OLDEST, Pruning
 from mqttsecure.core.records import StoredEntry
 from mqttsecure.core.session import Delivery, Session
 from mqttsecure.core.state import BrokerState, Load
@@ -34,7 +35,6 @@ _OVERSHOOT: Final = 1.25
 """How far a queue on disk may exceed its budget while its oldest messages are read to be dropped."""
 
 _ITS_QUEUE: Final = "its queue is full"
-_OLDEST: Final = "its queue is full, and this one had waited longest"
 _ALL_IN_MEMORY: Final = "the queues of all sessions together are full"
 _ALL_ON_DISK: Final = "the queues of all sessions on disk are full"
 
@@ -47,6 +47,7 @@ class Queues:
         self._judging = judging
         self._waiting = waiting
         self._deliveries = deliveries
+        self.pruning = Pruning(state)
 
     def add(self, session: Session, delivery: Delivery, now: float) -> None:
         """Queue one message; a client that is there and has too many waiting reads too slowly, and is cut."""
@@ -63,7 +64,7 @@ class Queues:
             full = self._is_full(session, size, goes_out, overshoot=goes_out)
         if full:
             self._deliveries.forget(session, delivery)
-            state.drop(session, message, full)
+            state.drop(session, message.topic, full)
             if session.connection is not None and full == _ITS_QUEUE:
                 # The others are no fault of this client alone: it stays connected.
                 state.cut(session.connection, ReasonCode.QUOTA_EXCEEDED, "reads too slowly", now)
@@ -77,33 +78,10 @@ class Queues:
             if delivery is not None:
                 self._state.queued_octets -= delivery[0].size
                 self._deliveries.forget(session, delivery)
-                self._state.drop(session, delivery[0], _OLDEST)
-        record = session.record
-        if record is not None and record.behind and record.trimming is None and record.loading is None:
-            self._trim(session, record)
+                self._state.drop(session, delivery[0].topic, OLDEST)
+        if session.record is not None:
+            self.pruning.trim(session, session.record, lambda: bool(self._is_full(session, 0, False)))
         return True
-
-    def _trim(self, session: Session, record: Record) -> None:
-        """Have the oldest messages that are on disk alone dropped, as many as are too many."""
-
-        def loaded(entries: Sequence[StoredEntry], incoming: Sequence[int], now: float) -> None:
-            if session.record is not record or record.trimming is not load:
-                return  # it ended, or was read meanwhile
-            record.trimming = None
-            for entry in entries:
-                if entry.message is None or entry.row.packet_id:
-                    continue  # its delivery has begun
-                if not self._is_full(session, 0, False):
-                    break
-                record.behind -= 1
-                record.behind_octets -= entry.row.octets
-                self._state.stored_octets -= entry.row.octets
-                self._state.journal.drop(session, record, entry)
-                message = self._state.restoring.delivery(session, entry, now)[0]
-                self._state.drop(session, message, _OLDEST)
-
-        load = record.trimming = Load(record.key, record.loaded_to, loaded)
-        self._state.loads.append(load)
 
     def put(self, session: Session, delivery: Delivery) -> None:
         """Queue one message for which there is room, in memory or on disk alone."""
@@ -122,6 +100,9 @@ class Queues:
             record.behind_octets += size
             state.stored_octets += size
             state.journal.put_out(record, delivery)
+            expires_at = delivery[0].expires_at
+            if expires_at is not None:
+                self.pruning.watch(session, record, expires_at)
             if session.queue is None and session.connection is not None:
                 session.queue = deque()
             return

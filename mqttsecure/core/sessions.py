@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mqttsecure.core.connection import Connection
-from mqttsecure.core.decisions import Pending, Principal
+from mqttsecure.core.decisions import Principal
 from mqttsecure.core.delivery import Deliveries
-from mqttsecure.core.journal import Record
-from mqttsecure.core.records import StoredEntry, StoredSession
+from mqttsecure.core.paging import Paging
+from mqttsecure.core.records import StoredSession
 from mqttsecure.core.session import Delivery, Session, session_key
-from mqttsecure.core.state import BrokerState, Load
-from mqttsecure.core.subscriptions import SharedGroup
+from mqttsecure.core.state import BrokerState
 from mqttsecure.core.will import Wills
 from mqttsecure.wire.constants import ReasonCode
 
@@ -30,6 +28,7 @@ class Sessions:
         self._state = state
         self._deliveries = deliveries
         self._wills = wills
+        self.paging = Paging(state, deliveries.queues)
 
     def refusal(self, client_id: str, principal: Principal, namespace: str = "") -> tuple[int, str] | None:
         """Why ``principal`` may not have ``client_id``, as (Reason Code, text for the log); None if it may."""
@@ -86,55 +85,6 @@ class Sessions:
             self._state.journal.begin(session)
         return session, present
 
-    def make_ready(
-        self, connection: Connection, session: Session, changes: int, then: Callable[[float], None], now: float
-    ) -> None:
-        """Go on with ``then(now)`` once what the claim changed is on disk and the session in memory.
-
-        Args:
-            connection: that has claimed the session; nothing is read from it meanwhile.
-            session: claimed.
-            changes: what the journal counted before the claim.
-            then: what comes next; not called if the connection ends first.
-            now: the time.
-        """
-        state = self._state
-        record = session.record
-        touched = state.journal.changes != changes
-        if not touched and (record is None or not record.is_out):
-            then(now)
-            return
-        pending = Pending()
-        state.hold(connection, pending)
-
-        def ready(now: float) -> None:
-            if connection.pending is pending:
-                state.hold(connection, None)
-                then(now)
-
-        def loaded(entries: Sequence[StoredEntry], incoming: Sequence[int], now: float) -> None:
-            if session.record is not record or record is None or record.loading is not load:
-                return  # the session has ended, or goes to someone else
-            record.loading = None
-            record.is_out = False
-            if incoming:
-                session.incoming = set(incoming)
-            self._deliveries.queues.take_in(session, record, load, entries, now)
-            on_disk(now)
-
-        def on_disk(now: float) -> None:
-            if touched:
-                state.when_committed(number, ready, now)
-            else:
-                ready(now)
-
-        number = state.journal.changes
-        if record is not None and record.is_out:
-            load = record.loading = Load(record.key, 0, loaded, with_incoming=True, expected=record)
-            state.loads.append(load)
-        else:
-            on_disk(now)
-
     def tie(self, session: Session, connection: Connection) -> None:
         """Give the connection the session that it has claimed."""
         session.claimant = None
@@ -188,6 +138,8 @@ class Sessions:
         session = state.restoring.session(stored)
         state.sessions[session.key] = session
         state.stored_octets += stored.octets
+        if session.record is not None:
+            self._deliveries.queues.pruning.watch_restored(session, session.record, now)
         left_at = stored.row.left_at
         session.left_at = now if left_at is None else min(now, left_at - state.wall_offset)
         if left_at is None:
@@ -208,27 +160,6 @@ class Sessions:
         else:
             due = row.will_due - self._state.wall_offset
         self._wills.wait(session, pending, max(now, due))
-
-    def page_out(self, session: Session, record: Record) -> None:
-        """Keep nothing in memory of what is on disk: the client is away."""
-        state = self._state
-        count = octets = 0
-        for delivery in (*session.inflight.values(), *(session.queue or ())):
-            count += 1
-            if not isinstance(delivery, int):
-                octets += delivery[0].size
-                state.journal.put_out(record, delivery)
-        state.queued_octets -= session.queue_octets
-        session.queue_octets = 0
-        session.queue = None
-        session.inflight.clear()
-        session.inflight_octets = 0
-        record.behind += count
-        record.behind_octets += octets
-        state.stored_octets += octets
-        record.loaded_to = 0
-        record.is_out = record.is_out or record.behind > 0 or session.incoming is not None
-        session.incoming = None
 
     def _expire(self, session: Session, now: float) -> None:
         session.expiry_deadline = None
@@ -255,7 +186,7 @@ class Sessions:
             state.stored_octets -= record.behind_octets
             unread = [each for number, each in record.new.items() if number in (record.out or ())]
             if groups and record.behind > len(unread):
-                self._hand_on(session, record, groups)
+                self.paging.hand_on(session, record, groups)
             else:
                 state.journal.end_key(record.key)
         # v5.0 [MQTT-4.8.2-5]: QoS 2 that was sent goes to no other member; all else of a shared subscription does.
@@ -270,23 +201,3 @@ class Sessions:
         if owed:
             state.afterwards.append(lambda now: self._deliveries.queues.redistribute(owed, now))
         self._wills.send_waiting(session, now)
-
-    def _hand_on(self, session: Session, record: Record, groups: Mapping[str, SharedGroup]) -> None:
-        """Give what an ended session has on disk alone of shared subscriptions to other members; then that may go."""
-        state = self._state
-
-        def loaded(entries: Sequence[StoredEntry], incoming: Sequence[int], now: float) -> None:
-            owed: list[Delivery] = []
-            for entry in entries:
-                group = groups.get(entry.row.share)
-                was_sent = entry.row.qos == 2 and entry.row.packet_id  # v5.0 [MQTT-4.8.2-5]
-                if group is not None and entry.message is not None and not was_sent:
-                    delivery = state.restoring.delivery(session, entry, now)
-                    owed.append((*delivery[:4], group, 0))
-            self._deliveries.queues.redistribute(owed, now)
-            if entries:
-                state.loads.append(Load(record.key, entries[-1].row.number, loaded))
-            else:
-                state.journal.end_key(record.key)
-
-        state.loads.append(Load(record.key, record.loaded_to, loaded))

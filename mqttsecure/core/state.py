@@ -13,7 +13,7 @@ from mqttsecure.core.decisions import BROKER_PRINCIPAL, Decide, Pending, Request
 from mqttsecure.core.events import Disconnected, Dropped, Event
 from mqttsecure.core.journal import Journal, Record
 from mqttsecure.core.limits import Limits
-from mqttsecure.core.model import Envelope, Message
+from mqttsecure.core.model import Envelope
 from mqttsecure.core.reasons import refusal_code
 from mqttsecure.core.records import StoredEntry
 from mqttsecure.core.retained import RetainedMessages
@@ -38,12 +38,13 @@ _JOURNAL_OCTETS = 16 * 1024 * 1024
 class Load:
     """Entries of one session that the adapter is to read, from the one after ``after`` on.
 
-    ``then(entries, incoming, now)`` gets them; ``incoming``, the Packet Identifiers of open QoS 2 messages, is empty
-    unless ``with_incoming``. ``expected`` is how many entries ought to be there, with ``expected_octets``: those that
-    ``expected`` counts behind what is in memory.
+    ``then(entries, incoming, now)`` gets them. With ``at_least`` they are those that a client comes back to, all that
+    were sent to it included, and ``incoming`` are the Packet Identifiers of QoS 2 messages that it has open; without,
+    there are none. ``expected`` is how many entries ought to be there, with ``expected_octets``: those that the record
+    counts behind what is in memory.
     """
 
-    __slots__ = ("after", "expected", "expected_octets", "key", "then", "with_incoming")
+    __slots__ = ("after", "at_least", "expected", "expected_octets", "key", "then")
 
     def __init__(
         self,
@@ -51,13 +52,13 @@ class Load:
         after: int,
         then: Callable[[Sequence[StoredEntry], Sequence[int], float], None],
         *,
-        with_incoming: bool = False,
+        at_least: int = 0,
         expected: Record | None = None,
     ) -> None:
         self.key = key
         self.after = after
         self.then = then
-        self.with_incoming = with_incoming
+        self.at_least = at_least
         self.expected = 0 if expected is None else expected.behind
         self.expected_octets = 0 if expected is None else expected.behind_octets
 
@@ -348,12 +349,12 @@ class BrokerState:
                 return None
         return data
 
-    def drop(self, session: Session, message: Message, why: str) -> None:
+    def drop(self, session: Session, topic: str, why: str) -> None:
         """A message for a client is not kept. All are counted, and the first is told until its queue has moved."""
         self.counters.messages_dropped += 1
         if not session.drop_told:
             session.drop_told = True
-            self.events.append(Dropped(session.client_id, message.topic, why))
+            self.events.append(Dropped(session.client_id, topic, why))
 
     def overflow(self, connection: Connection, messages: int, now: float) -> None:
         """QoS 0 messages for a client whose outbox is full are lost; one that takes nothing for long is cut.

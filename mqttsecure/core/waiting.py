@@ -45,7 +45,7 @@ class Waiting:
             or session.waiting_octets + session.queue_octets + behind + size > limits.maximum_queued_bytes
             or self._state.queued_octets + size > limits.maximum_queued_bytes_total
         ):
-            self._state.drop(session, message, "waits for too many verdicts")
+            self._state.drop(session, message.topic, "waits for too many verdicts")
             return
         session.waiting_octets += size
         self._state.queued_octets += size

@@ -213,9 +213,12 @@ class Keeping:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def _read(self, load: Load) -> None:
-        entries = self._sessions.load_entries(load.key, load.after, _PAGE, _PAGE_OCTETS)
+        octets = _PAGE_OCTETS
+        if load.at_least:
+            octets += 2 * self._core.state.limits.maximum_inflight_bytes  # with all that is around the payloads
+        entries = self._sessions.load_entries(load.key, load.after, max(_PAGE, load.at_least), octets)
         incoming: Deferred[Sequence[int]]
-        if load.with_incoming:
+        if load.at_least:
             incoming = self._sessions.load_incoming(load.key)
         else:
             incoming = Deferred()

@@ -1,85 +1,177 @@
-"""What a broker that was killed has of sessions when it is back."""
+"""What is there after a crash."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mqttsecure.core.decisions import Stage
-from mqttsecure.wire.encoder import encode_packet
-from tests.support.core import Bench, Client
-from tests.support.late_store import LateStore
+from mqttsecure.core.decisions import Purpose, Stage
+from mqttsecure.store.memory import MemoryStore
+from mqttsecure.wire.constants import ReasonCode
+from mqttsecure.wire.packets import Publish, Will
+from tests.support.core import Bench
 
-_DURABLE = {"clean": False, "user": "u", "session_expiry_interval": 1000}
+_KEPT = {"user": "u", "clean": False, "session_expiry_interval": 1000}
 
 
 class RestoringTests(SynchronousTestCase):
+    """A process that dies, and the next one."""
+
     def setUp(self) -> None:
-        self.bench = Bench(store=LateStore())
+        self.bench = Bench(store=MemoryStore())
 
-    def _connected(self, bench: Bench, name: str, **connect: object) -> Client:
-        """A client that is connected once the disk has done all."""
-        client = bench.client()
-        client.connect(name, **{**_DURABLE, **connect})
-        for _ in range(3):
-            bench.disk()
-        return client
-
-    def _subscriber(self) -> Client:
-        client = self._connected(self.bench, "d")
-        client.subscribe("t", qos=2)
-        self.bench.disk()
-        return client
-
-    def test_what_comes_after_a_crash_replaces_nothing_that_was_queued_before(self) -> None:
-        """Entries of one session have different numbers, in whichever life of the broker they came."""
-        self._subscriber().disconnect()
-        self._write(self.bench, b"before")
+    def test_subscriptions(self) -> None:
+        """With all their options."""
+        reader = self.bench.connected("reader", **_KEPT)
+        reader.subscribe("a/+", qos=1, no_local=True, retain_as_published=True, subscription_identifier=[7])
+        reader.subscribe("$share/g/b", qos=2)
         bench = self.bench.crashed()
-        self._write(bench, b"after")
-        self.assertEqual(self._connected(bench, "d").payloads(), [b"before", b"after"])
+        writer = bench.connected("writer")
+        writer.publish("a/x", b"1", qos=2, retain=True)
+        writer.publish("b", b"2", qos=2)
+        reader = bench.connected("reader", **_KEPT)
+        first, second = reader.messages()
+        self.assertEqual((first.qos, first.retain, first.properties), (1, True, {"subscription_identifier": [7]}))
+        self.assertEqual((second.qos, second.payload), (2, b"2"))
+        reader.publish("a/x", b"own", qos=1)
+        self.assertEqual(reader.messages(), [])
 
-    def test_what_comes_while_the_disk_is_read_is_not_forgotten(self) -> None:
-        """A client returns, nothing was queued for it, and a message comes before the disk has said so."""
-        self._subscriber()
+    def test_message_properties(self) -> None:
+        """What is forwarded comes back unaltered, and the expiry counts on."""
+        self.bench.connected("reader", **_KEPT).subscribe("t", qos=1)
+        self.bench.connected("writer").publish(
+            "t", b"x", qos=1, message_expiry_interval=100, content_type="c", user_property=[("a", "b")]
+        )
+        bench = self.bench.crashed(seconds=30)
+        (message,) = bench.connected("reader", **_KEPT).messages()
+        self.assertEqual(
+            message.properties, {"message_expiry_interval": 70, "content_type": "c", "user_property": [("a", "b")]}
+        )
+
+    def test_retained(self) -> None:
+        """The last of each topic; one that has expired meanwhile is gone; one that was deleted does not come back."""
+        writer = self.bench.connected("writer")
+        for topic, payload in (("a", b"1"), ("a", b"2"), ("gone", b"3"), ("gone", b"")):
+            writer.publish(topic, payload, qos=1, retain=True)
+        writer.publish("old", b"4", retain=True, message_expiry_interval=10)
+        bench = self.bench.crashed(seconds=11)
+        bench.advance(1)
+        reader = bench.connected("reader")
+        reader.subscribe("#")
+        self.assertEqual([(each.topic, each.payload) for each in reader.messages()], [("a", b"2")])
+        bench.connected("writer").publish("a", b"", qos=1, retain=True)
+        self.assertEqual(bench.store and bench.store.contents.messages, {})
+
+    def test_writers_are_judged_again(self) -> None:
+        """Who may write may have changed since; a writer that may no more is heard of no more."""
+        self.bench.connected("reader", **_KEPT).subscribe("t", qos=1)
+        self.bench.connected("writer", user="w").publish("t", b"x", qos=1)
+        for permitted in (True, False):
+            bench = self.bench.crashed()
+            if not permitted:
+                bench.chain.deny(Stage.PUBLISH)
+            reader = bench.connected("reader", **_KEPT)
+            self.assertEqual(reader.payloads(), [b"x"] if permitted else [])
+            (question,) = bench.chain.asked(Stage.PUBLISH)
+            self.assertEqual((str(question.connection.principal), question.purpose), ("users:w", Purpose.RECHECK))
+
+    def test_owner(self) -> None:
+        """Nobody else gets a session of before."""
+        self.bench.connected("reader", **_KEPT)
         bench = self.bench.crashed()
-        writer = self._connected(bench, "w")
-        reader = bench.client()
-        reader.connect("d", **_DURABLE)
-        writer.publish("t", b"meanwhile", qos=1)
-        for _ in range(3):
-            bench.disk()
-        self.assertEqual(reader.payloads(), [b"meanwhile"])
+        answer = bench.client().connect("reader", user="other", clean=True)
+        self.assertEqual(answer and answer.reason_code, ReasonCode.CLIENT_IDENTIFIER_NOT_VALID)
 
-    def test_what_was_being_read_for_a_connection_that_ended_comes_once(self) -> None:
-        """The next connection has it read anew."""
-        self._subscriber().disconnect()
-        for index in range(5):
-            self._write(self.bench, b"%d" % index)
-        reader = self._connected(self.bench, "d", receive_maximum=3)
-        self.assertEqual(reader.acknowledge(), [b"0", b"1", b"2"])
+    def test_expiry(self) -> None:
+        """A session of a client that had left ends at its time; one that was connected has its time from now on."""
+        self.bench.connected("left", **_KEPT).lose()
+        self.bench.connected("here", **_KEPT)
+        bench = self.bench.crashed(seconds=900)
+        self.assertEqual(sorted(bench.core.state.sessions), ["here", "left"])
+        bench.advance(101)
+        self.assertEqual(list(bench.core.state.sessions), ["here"])
+        bench.advance(900)
+        self.assertEqual(list(bench.core.state.sessions), [])
+        bench = self.bench.crashed(seconds=1001)
+        bench.flush()
+        self.assertEqual(list(bench.core.state.sessions), ["here"])
+        self.assertEqual(bench.store and [row.client_id for row in bench.store.contents.sessions.values()], ["here"])
+
+    def test_session_that_ended_with_its_connection(self) -> None:
+        """One whose client resumed it for this connection alone is over."""
+        self.bench.connected("c", **_KEPT).lose()
+        self.bench.connected("c", user="u", clean=False)
+        bench = self.bench.crashed()
+        self.assertEqual(list(bench.core.state.sessions), [])
+
+    def test_will_of_a_client_that_was_connected(self) -> None:
+        """The crash has ended its connection without a word: the will is sent, after its delay."""
+        self.bench.connected("reader", **_KEPT).subscribe("w/#", qos=1)
+        self.bench.connected("now", will=Will("w/now", b"1", 1, False, {}), **_KEPT)
+        late = Will("w/late", b"2", 1, False, {"will_delay_interval": 50})
+        self.bench.connected("late", will=late, **_KEPT)
+        self.bench.connected("back", will=Will("w/back", b"3", 1, False, {"will_delay_interval": 50}), **_KEPT)
+        bench = self.bench.crashed()
+        bench.advance(1)
+        bench.connected("back", **_KEPT)
+        reader = bench.connected("reader", **_KEPT)
+        self.assertEqual(reader.payloads(), [b"1"])
+        bench.advance(51)
+        self.assertEqual(reader.payloads(), [b"2"])
+
+    def test_waiting_will(self) -> None:
+        """One that waited for its delay goes on waiting, and is sent once."""
+        self.bench.connected("reader", **_KEPT).subscribe("w", qos=1)
+        will = Will("w", b"x", 1, False, {"will_delay_interval": 50})
+        self.bench.connected("c", will=will, **_KEPT).lose()
+        bench = self.bench.crashed(seconds=20)
+        bench.advance(29)
+        self.assertEqual(bench.store and bench.store.contents.entries, {})
+        bench.advance(2)
+        self.assertEqual(bench.connected("reader", **_KEPT).acknowledge(), [b"x"])
+        again = bench.crashed()
+        again.advance(100)
+        self.assertEqual(again.connected("reader", **_KEPT).messages(), [])
+
+    def test_numbers_are_not_given_out_twice(self) -> None:
+        """What comes after a restart is kept beside what was there."""
+        reader = self.bench.connected("reader", **_KEPT)
+        reader.subscribe("t", qos=1)
         reader.lose()
-        for _ in range(3):
-            self.bench.disk()
-        self.assertEqual(self._connected(self.bench, "d").payloads(), [b"3", b"4"])
+        bench = self.bench
+        for round_ in range(3):
+            bench.connected("writer", user="w").publish("t", b"%d" % round_, qos=1)
+            bench = bench.crashed()
+        self.assertEqual(bench.store and len(bench.store.contents.messages), 3)
+        self.assertEqual(bench.connected("reader", **_KEPT).acknowledge(), [b"0", b"1", b"2"])
+        self.assertEqual(bench.store and bench.store.contents.messages, {})
 
-    def test_what_waits_for_a_verdict_is_not_read_from_disk_as_well(self) -> None:
-        """A message that comes in the turn in which a client is back, and is asked about, is delivered once."""
-        self._subscriber()
-        bench = self.bench.crashed()
-        writer = self._connected(bench, "w")
-        bench.chain.delay(Stage.DELIVER, client="d")
+    def test_what_the_disk_never_got(self) -> None:
+        """Was never acknowledged either; sent again it is taken once."""
+        store = MemoryStore(at_once=False)
+        bench = Bench(store=store)
         reader = bench.client()
-        connect = encode_packet(reader.connect_packet("d", **_DURABLE), 5)
-        bench.core.receive_bytes(reader.connection, connect, bench.now)
-        writer.publish("t", b"asked about", qos=2)
-        for _ in range(3):
-            bench.disk()
-        bench.chain.answer()
+        reader.connect("reader", **_KEPT)
         bench.disk()
-        self.assertEqual(reader.payloads(), [b"asked about"])
-
-    def _write(self, bench: Bench, payload: bytes) -> None:
-        writer = self._connected(bench, "w")
-        writer.publish("t", payload, qos=1)
-        writer.disconnect()
+        reader.subscribe("t", qos=2)
         bench.disk()
+        writer = bench.client()
+        writer.connect("writer", user="w", clean=False, session_expiry_interval=1000)
+        bench.disk()
+        writer.received()
+        for written in (0, 1):
+            writer.received()
+            writer.send(Publish("t", b"%d" % written, 2, False, False, 5 + written))
+            self.assertEqual(writer.inbox, [])
+            after = bench.crashed(written)
+            writer = after.client()
+            writer.connect("writer", user="w", clean=False, session_expiry_interval=1000)
+            after.disk()
+            writer.send(Publish("t", b"%d" % written, 2, False, True, 5 + written))
+            after.disk()
+            writer.complete(5 + written)
+            after.disk()
+            bench = after
+        reader = bench.client()
+        reader.connect("reader", **_KEPT)
+        bench.disk()
+        self.assertEqual(reader.payloads(), [b"0", b"1"])

@@ -256,8 +256,8 @@ class Bench:
         return changed
 
     def _read(self, store: MemoryStore, load: Load) -> None:
-        entries = store.load_entries(load.key, load.after, 3, 1 << 20)
-        incoming: Deferred[Sequence[int]] = store.load_incoming(load.key) if load.with_incoming else succeed(())
+        entries = store.load_entries(load.key, load.after, load.at_least or 3, 1 << 20)
+        incoming: Deferred[Sequence[int]] = store.load_incoming(load.key) if load.at_least else succeed(())
         both: Deferred[Any] = gatherResults([entries, incoming])
         both.addCallback(lambda read: self.core.loaded(load, read[0], read[1], self.now))
         both.addErrback(self._faults.append)
