@@ -9,6 +9,7 @@ Patterns that can take more than quadratic time are refused when the schema is r
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -54,7 +55,8 @@ def parse_json(payload: bytes) -> Any:
         JsonFault: it is no JSON in UTF-8, or means different things to different readers.
     """
     try:
-        return json.loads(payload.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
+        text = payload.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite)
     except UnicodeDecodeError:
         raise JsonFault("it is no UTF-8") from None
     except RecursionError:
@@ -68,6 +70,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise JsonFault("an object in it has a name twice, of which readers take one or the other")
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise JsonFault("a number in it is too large")
+    return number
 
 
 def _no_number(text: str) -> NoReturn:
@@ -186,6 +195,8 @@ class JsonSchema:
             error: ValidationError | None = next(self._validator.iter_errors(document), None)
         except RecursionError:
             raise JsonFault("it is nested too deeply for its schema") from None
+        except ArithmeticError:
+            raise JsonFault("a number in it is too large for its schema") from None
         if error is not None:
             where = "/".join(str(each) for each in error.absolute_path)
             raise JsonFault(f"{error.validator} of its schema does not hold at {'/' + where:.{_SHOWN}}")

@@ -157,7 +157,9 @@ class Scram:
         if username and prepare(username) != first.username:
             return self._deny("exchange", "the user name of CONNECT is not the one of the exchange")
         user = self._users.get(first.username)
-        keys = decoy(first.username, self._secret, self._iterations) if user is None else user.keys
+        keys = decoy(first.username, self._secret, self._iterations)  # in either case, so that both take as long
+        if user is not None:
+            keys = user.keys
         nonce = base64.b64encode(self._environment.random_bytes(_NONCE_BYTES))
         question = server_first(first, nonce, keys)
         request.exchange[self._state] = _Asked(self, first, question, keys, user)

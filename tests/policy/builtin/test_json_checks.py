@@ -52,6 +52,7 @@ class ParseTests(SynchronousTestCase):
             (b"[" * 100_000, "nested too deeply"),
             (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
             (b"1" * 5000, "no JSON"),
+            (b"[1e999]", "too large"),
         ):
             self.assertIn(text, str(self.assertRaises(JsonFault, parse_json, payload)))
 
@@ -148,6 +149,34 @@ class SchemaTests(SynchronousTestCase):
         started = time.process_time()
         self.assertRaises(JsonFault, schema.check, text)
         self.assertLess(time.process_time() - started, 2.0)
+
+    def test_numbers_beyond_all_bounds(self) -> None:
+        """A whole number that no float can hold is the document's fault, and no error of ours."""
+        schema = self.schema({"multipleOf": 0.1, "maximum": 1e300})
+        for number in (10**400, -(10**400)):
+            self.assertRaises(JsonFault, schema.check, number)
+
+    def test_any_document_fulfils_it_or_not(self) -> None:
+        """Whatever the schema asks."""
+        schema = self.schema(
+            {
+                "multipleOf": 0.5,
+                "minLength": 2,
+                "items": {"type": ["number", "string"], "multipleOf": 3},
+                "additionalProperties": {"exclusiveMinimum": 0.1, "pattern": "^a+$"},
+                "not": {"const": 1},
+            }
+        )
+
+        @settings(deadline=None, max_examples=200)
+        @given(_json | st.integers(-(10**400), 10**400))
+        def check(document: Any) -> None:
+            try:
+                schema.check(document)
+            except JsonFault:
+                pass
+
+        check()
 
     def test_a_schema_without_end_is_a_fault_of_the_document(self) -> None:
         """A reference to itself, met by a document, ends."""
