@@ -39,6 +39,8 @@ _RANGES: Final = {
 }
 """The highest value of columns that have one: where a row holds another, it is not what was written."""
 
+_TYPES: Final[dict[str, Any]] = {"I": int, "R": float, "T": bytes, "B": bytes}
+
 JSON_COLUMNS: Final = {("sessions", "facts"), ("sessions", "will"), ("writers", "content")}
 
 
@@ -167,12 +169,10 @@ def _copy(source: sqlite3.Connection, table: Table, rows: ManyRows) -> list[str]
 
 
 def _checked(walk: Walk, table: Table) -> Iterator[tuple[Any, ...] | None]:
+    kinds = list(zip(table.columns, table.types, strict=True))
     for row in walk.rows():
         try:
-            yield tuple(
-                check_value(table.name, column, kind, value)
-                for column, kind, value in zip(table.columns, table.types, row, strict=True)
-            )
+            yield tuple([check_value(table.name, *each, value) for each, value in zip(kinds, row, strict=True)])
         except ValueError:  # of one column, or too few of them
             yield None
 
@@ -194,8 +194,7 @@ def check_value(table: str, column: str, kind: str, value: Any) -> Any:
         if kind.endswith("?"):
             return None
         raise ValueError("there is none")
-    expected: Any = {"I": int, "R": float, "T": bytes, "B": bytes}[kind[0]]
-    if not isinstance(value, expected):
+    if not isinstance(value, _TYPES[kind[0]]):
         raise ValueError("it is of another type")
     if kind == "TEXT":
         return value.decode()

@@ -34,13 +34,19 @@ class Walk:
 
     def __init__(self, connection: sqlite3.Connection, table: Table) -> None:
         self._connection = connection
+        self._table = table.name
         self._width = len(table.key)
-        key = ", ".join(table.key)
-        places = ", ".join("CAST(? AS TEXT)" if kind == "TEXT" else "?" for kind in table.types[: self._width])
-        self._all = f"SELECT * FROM {table.name} ORDER BY {key}"  # noqa: S608 - constants
-        self._from = f"SELECT * FROM {table.name} WHERE ({key}) >= ({places}) ORDER BY {key}"  # noqa: S608 - constants
-        self._probe = f"SELECT {key} FROM {table.name} WHERE ({key}) >= ({places}) ORDER BY {key} LIMIT 1"  # noqa: S608
+        self._order = ", ".join(table.key)
         self._first: Key = tuple(b"" if kind == "TEXT" else 0 for kind in table.types[: self._width])
+        # A condition on all of the key at once would be looked up by its first column alone.
+        terms = [
+            f"{name} {{}} {'CAST(? AS TEXT)' if kind == 'TEXT' else '?'}"
+            for name, kind in zip(table.key, table.types, strict=False)
+        ]
+        self._conditions = [
+            (" AND ".join([*(term.format("=") for term in terms[:at]), terms[at]]), at + 1)
+            for at in reversed(range(self._width))
+        ]
         self.gaps = 0
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
@@ -60,15 +66,36 @@ class Walk:
                     return
             except ERRORS:
                 pass
+            # The iterator was one row ahead, and has dropped that row with the error.
+            while (row := self._one_behind(self._furthest(start, last))) is not None:
+                last = row[: self._width]
+                yield row
             self.gaps += 1
             start = self._beyond(self._furthest(start, last)) if self.gaps <= _MOST_GAPS else None
             if start is None:
                 return
 
+    def _select(self, key: Key, comparison: str, columns: str = "*", limit: int = -1) -> Iterator[tuple[Any, ...]]:
+        """The rows at (``>=``) or behind (``>``) ``key``."""
+        for condition, parts in self._conditions:
+            text = (
+                f"SELECT {columns} FROM {self._table} WHERE {condition.format(comparison)} "  # noqa: S608 - constants
+                f"ORDER BY {self._order} LIMIT {limit}"
+            )
+            yield from self._connection.execute(text, key[:parts])
+            comparison = ">"
+
     def _read(self, start: Key | None) -> Iterator[tuple[Any, ...]]:
         if start is None:
-            return self._connection.execute(self._all)
-        return self._connection.execute(self._from, start)
+            return self._connection.execute(f"SELECT * FROM {self._table} ORDER BY {self._order}")  # noqa: S608
+        return self._select(start, ">=")
+
+    def _one_behind(self, key: Key) -> tuple[Any, ...] | None:
+        try:
+            row = next(self._select(key, ">", limit=1), None)
+        except ERRORS:
+            return None
+        return row if row is not None and self._rises(key, row[: self._width]) else None
 
     def _furthest(self, start: Key | None, last: Key | None) -> Key:
         if start is None or last is None:
@@ -127,7 +154,7 @@ class Walk:
     def _is_readable(self, key: Key) -> bool:
         """Whether there is a row at or behind ``key`` that can be read, or certainly none."""
         try:
-            row = self._connection.execute(self._probe, key).fetchone()
+            row = next(self._select(key, ">=", self._order, 1), None)
         except (*ERRORS, OverflowError):
             return False
         return row is None or self._rises(None, row)

@@ -139,6 +139,22 @@ class DamageTests(DamageCase):
                 if len(rows["entries"]) < 800:
                     self.assertIn(f"{800 - len(rows['entries'])} queued messages have no content", told)
 
+    def test_pages_of_large_tables(self) -> None:
+        """Behind each damaged page of a large tree all is found again, within a long queue as well."""
+        self.intact = self.folder / "large" / "s"
+        write(self.intact, 4, 3000, payload=2)
+        for seed in range(3):
+            path = self.copy()
+            numbers = random.Random(seed)
+            pages = numbers.sample(range(20, path.stat().st_size // _PAGE), 3)
+            for page in pages:
+                _overwrite(path, page, numbers)
+            with opened(path) as database:
+                rows = dump(database)
+                self.assertGreater(len(rows["entries"]), 11_000)
+                told = [loss for loss in database.losses if "could not be read" in loss]
+                self.assertTrue(all(int(re.search(r": (\d+) place", loss)[1]) <= 6 for loss in told), told)
+
     def test_a_lost_first_page_costs_nothing(self) -> None:
         """The beginning of the file can be made anew: all rows come back."""
         path = self.copy()
