@@ -14,11 +14,9 @@ corrections   what the old lab text says, and what the wire says
 document      a Reading as one JSON document
 text          a Reading as lines for a person
 live          a handshake with a server, recorded and read
+summary       frame by frame in tshark's terms, to compare readings
+
 network       a LAN on one machine, with firewall, tunnel and capture
 attacks       attacks on a broker of one's own
 experiment    the lab: prepared, set up, run, attacked, reported, taken down
-summary       frame by frame in tshark's terms, to compare readings
-
-network       the LAN that a lab runs in
-experiment    the lab itself: set up, run, attack, take down
 """

@@ -21,10 +21,12 @@ __all__ = ["certificate_summary", "frames_of", "summary_of"]
 _Object = dict[str, Json]
 _HANDSHAKE_KINDS: Final = {kind for kind, _name in HANDSHAKE_TYPES.values()}
 _UPPER: Final = {"ca": "CA", "mac": "MAC", "psk": "PSK", "ech": "ECH"}
-_MQTT_3_1_1: Final = 4
+_NO_APPLICATION_PROTOCOL: Final = 120
 
 
 def _alert_words(code: int) -> str:
+    if code == _NO_APPLICATION_PROTOCOL:
+        return "No application Protocol"  # as Wireshark writes it
     name = ALERTS.get(code, f"unknown_({code})")
     return " ".join(_UPPER.get(word, word.capitalize()) for word in name.split("_"))
 

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Callable
 
+from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.lab.capture.link import ETHERNET
@@ -16,7 +17,7 @@ from mqttsecure.lab.reading import read_capture_bytes
 from mqttsecure.lab.summary import frames_of
 from tests.lab.authority import root
 from tests.lab.scenarios import recording_of
-from tests.lab.traffic import MOMENT, Recording, capture, record
+from tests.lab.traffic import MOMENT, Recording, Setup, capture, record, talk
 
 Frames = list[tuple[int, bytes]]
 
@@ -153,6 +154,29 @@ class TcpTests(SynchronousTestCase):
         for from_client, data in rest:
             conversation.send(from_client, data, MOMENT)
         self.same(conversation.frames)
+
+    def test_keep_alive(self) -> None:
+        """A probe repeats one byte, whatever it says; that is no injection."""
+        conversation = Conversation(End("10.9.0.2", 4000), End("10.9.0.1", 8883, 77))
+        conversation.open(MOMENT)
+        for from_client, data in self.recording.chunks:
+            conversation.send(from_client, data, MOMENT)
+            conversation.client.sequence -= 1
+            conversation.send(True, b"\0", MOMENT)
+        connection = self.same(conversation.frames)
+        self.assertEqual(connection.tcp.conflicts["client"], [])
+
+    def test_resumed_without_secrets_of_its_own(self) -> None:
+        """A session that is resumed later in the same capture is opened by the secrets of the first."""
+        for options in (0, SSL.OP_NO_TICKET):
+            versions = (SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION)
+            first = talk(Setup(versions=versions, options=options))
+            secrets = first.key_log
+            second = talk(Setup(versions=versions, options=options, resume=first))
+            reading = reading_of(record(first).frames + record(second).frames, secrets)
+            states = [each.tls.key_log.state for each in reading.connections if each.tls is not None]
+            self.assertEqual(states, ["used", "used"])
+            self.assertIn("client PUBLISH", said(reading.connections[1]))
 
 
 class LossTests(SynchronousTestCase):

@@ -34,6 +34,7 @@ _RAW_OLD: Final = (12, 14)
 IPV4: Final = 0x0800
 IPV6: Final = 0x86DD
 _VLAN: Final = (0x8100, 0x88A8, 0x9100)
+_PPPOE: Final = 0x8864
 _MAX_TAGS: Final = 4
 """VLAN tags one in another: two are in use (802.1ad); more than four are an attack on whoever reads them."""
 
@@ -91,10 +92,17 @@ def _by_ether_type(data: bytes, position: int) -> bytes | None:
         kind = int.from_bytes(data[position : position + 2], "big")
         if kind in (IPV4, IPV6):
             return data[position + 2 :]
+        if kind == _PPPOE:
+            return _ppp(data[position + 8 :])
         if kind not in _VLAN:
             return None
         position += 4
     return None
+
+
+def _ppp(data: bytes) -> bytes | None:
+    """What follows the six bytes of PPPoE, as DSL lines have it (RFC 2516)."""
+    return data[2:] if data[:2] in (b"\x00\x21", b"\x00\x57") else None
 
 
 def _cooked_2(data: bytes) -> bytes | None:

@@ -256,7 +256,13 @@ class _Assembly:
             self.deliver(start, data, max(segment.frame, late.frame), max(segment.time, late.time))
 
     def compare(self, start: int, data: bytes, frame: int) -> None:
-        """Note a repetition that says something else than the first time."""
+        """Note a repetition that says something else than the first time.
+
+        A single byte in the place of the last one only asks whether the other end is there (RFC 9293, section 3.8.4);
+        what it says means nothing.
+        """
+        if len(data) == 1 and start == self.next - 1:
+            return
         if start < 0:
             data, start = data[-start:], 0
         data = data[: max(0, len(self.seen) - start)]

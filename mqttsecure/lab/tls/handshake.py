@@ -343,6 +343,8 @@ class HandshakeReader:
     def _new_session_ticket(self, side: Side, raw: bytes) -> _Result:
         fields = bodies.read_new_session_ticket(raw, self._state.version or TLS_1_2)
         lifetime = next((each.text for each in fields if each.name == "lifetime"), "")
+        ticket = next((each.value for each in fields if each.name == "ticket"), None)
+        self._secrets.remember(self._state, bytes.fromhex(ticket) if isinstance(ticket, str) else b"")
         return f"valid for {lifetime}", fields, []
 
     def _finished(self, side: Side, raw: bytes) -> _Result:
@@ -354,6 +356,7 @@ class HandshakeReader:
         check = self._secrets.check_finished(state, side, transcript, raw[4:])
         if state.is_1_3 and not state.done:
             side.advance("application")
+        self._secrets.remember(state, b"")
         self._done(side)
         state.post_handshake = None
         return f"verify_data {raw[4:].hex()}", (field,), [check, *self._secrets.take_premaster_check()]

@@ -39,7 +39,8 @@ class KeyLog:
     Attributes:
         by_random: client random to label to secret.
         by_encrypted_premaster: the first eight bytes of the encrypted premaster secret to it in the clear.
-        by_session: session id to master secret.
+        by_session: session id to master secret; also of sessions that were followed before.
+        by_ticket: ticket to master secret, of sessions that were followed before.
         lines: how many secrets there are.
         ignored: lines that say nothing that is known.
     """
@@ -47,6 +48,7 @@ class KeyLog:
     by_random: dict[bytes, dict[str, bytes]] = field(default_factory=dict)
     by_encrypted_premaster: dict[bytes, bytes] = field(default_factory=dict)
     by_session: dict[bytes, bytes] = field(default_factory=dict)
+    by_ticket: dict[bytes, bytes] = field(default_factory=dict)
     lines: int = 0
     ignored: int = 0
 

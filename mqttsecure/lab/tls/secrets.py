@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import hmac
+from typing import Final
 
 from mqttsecure.lab.model import Check, KeyLogUse, Outcome, Sender, TlsFacts
+from mqttsecure.lab.tls.extensions import find
 from mqttsecure.lab.tls.keylog import KeyLog
 from mqttsecure.lab.tls.protection import SuiteKeys, digest_size, protection_1_2, protection_1_3
 from mqttsecure.lab.tls.schedule import (
@@ -20,7 +22,10 @@ from mqttsecure.lab.tls.state import Epoch, Handshake, Side
 
 __all__ = ["Secrets"]
 
-_MASTER_LENGTH = 48
+_MASTER_LENGTH: Final = 48
+_SESSION_TICKET: Final = 35
+_MAX_REMEMBERED: Final = 100_000
+"""Sessions of one capture that are kept to be resumed."""
 
 
 class Secrets:
@@ -90,10 +95,31 @@ class Secrets:
         computed = self._from_premaster(state, premaster) if premaster is not None else None
         if computed is not None and master is not None:
             self._premaster_check = self._compare(state, computed, master)
-        if master is None and computed is None and server.session_id:
-            master = self._log.by_session.get(server.session_id)
-        found = master if master is not None and len(master) == _MASTER_LENGTH else computed
+        if master is None and computed is None:
+            master = self._of_earlier_session(state)
+        return master if master is not None and len(master) == _MASTER_LENGTH else computed
+
+    def _of_earlier_session(self, state: Handshake) -> bytes | None:
+        """The master secret of the session that is resumed, where it went by before."""
+        client, server = state.client_hello, state.server_hello
+        if not state.resumed or client is None or server is None:
+            return None
+        extension = find(client.extensions, _SESSION_TICKET)
+        ticket = bytes.fromhex(extension.value) if extension is not None and isinstance(extension.value, str) else b""
+        found = self._log.by_ticket.get(ticket) or self._log.by_session.get(server.session_id)
+        if found is not None:
+            self._labels["of the earlier session"] = None
         return found
+
+    def remember(self, state: Handshake, ticket: bytes) -> None:
+        """Keep the master secret for connections that resume this session; an attacker with the key log would too."""
+        server = state.server_hello
+        if state.master is None or state.is_1_3:
+            return
+        if ticket and len(self._log.by_ticket) < _MAX_REMEMBERED:
+            self._log.by_ticket[ticket] = state.master
+        if server is not None and server.session_id and len(self._log.by_session) < _MAX_REMEMBERED:
+            self._log.by_session.setdefault(server.session_id, state.master)
 
     def _from_premaster(self, state: Handshake, premaster: bytes) -> bytes | None:
         client, server, keys = state.client_hello, state.server_hello, state.keys

@@ -39,6 +39,12 @@ class LinkTests(SynchronousTestCase):
         tagged = b"\x81\x00" + bytes(18) + b"\x00\x05\x08\x00" + _IPV4
         self.assertEqual(ip_packet(LINUX_SLL2, tagged), _IPV4)
 
+    def test_pppoe(self) -> None:
+        """A DSL line."""
+        head = bytes(12) + b"\x88\x64\x11\0\0\1" + (len(_IPV4) + 2).to_bytes(2, "big")
+        self.assertEqual(ip_packet(ETHERNET, head + b"\0\x21" + _IPV4), _IPV4)
+        self.assertIsNone(ip_packet(ETHERNET, head + b"\xc0\x21" + _IPV4))
+
     def test_no_ip(self) -> None:
         """ARP, nothing at all, frames cut within their headers."""
         arp = bytes(12) + b"\x08\x06" + bytes(28)
