@@ -16,7 +16,7 @@ from mqttsecure.lab.flights import find_flights, round_trips
 from mqttsecure.lab.model import Connection, Endpoint, Message, Record, Sender, TcpFacts, TlsFacts, Verdict
 from mqttsecure.lab.mqtt import MqttReader, looks_like_mqtt
 from mqttsecure.lab.tls.assembly import Origin
-from mqttsecure.lab.tls.certificates import check_chain
+from mqttsecure.lab.tls.chain import check_chain
 from mqttsecure.lab.tls.keylog import KeyLog
 from mqttsecure.lab.tls.records import looks_like_tls, read_records
 from mqttsecure.lab.tls.session import Session

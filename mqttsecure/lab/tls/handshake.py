@@ -8,12 +8,13 @@ from typing import Final
 
 from mqttsecure.lab.model import Check, Field, Message, Outcome, Sender, TlsFacts
 from mqttsecure.lab.tls import messages as bodies
+from mqttsecure.lab.tls.agreed import note_choice, note_resumption
 from mqttsecure.lab.tls.assembly import Origin
 from mqttsecure.lab.tls.certificates import read_facts
 from mqttsecure.lab.tls.cursor import Malformed
 from mqttsecure.lab.tls.extensions import EARLY_DATA, find
 from mqttsecure.lab.tls.ffdhe import named_prime
-from mqttsecure.lab.tls.hello import ServerHello, downgrade_sentinel, hello_value, read_client_hello, read_server_hello
+from mqttsecure.lab.tls.hello import ServerHello, hello_value, read_client_hello, read_server_hello
 from mqttsecure.lab.tls.keylog import KeyLog
 from mqttsecure.lab.tls.names import HANDSHAKE_TYPES, SCHEMES, group_name, is_grease, scheme_name, version_name
 from mqttsecure.lab.tls.protection import keys_of
@@ -23,6 +24,7 @@ from mqttsecure.lab.tls.secrets import Secrets
 from mqttsecure.lab.tls.signatures import check_signature, verify_content
 from mqttsecure.lab.tls.state import TLS_1_2, Handshake, Side
 from mqttsecure.lab.tls.suites import describe_suite
+from mqttsecure.lab.tls.told import tls_message
 
 __all__ = ["HandshakeReader"]
 
@@ -76,8 +78,8 @@ class HandshakeReader:
 
     def is_1_3(self, side: Side) -> bool:
         """Whether this side's records are TLS 1.3's by now; early data is before it is agreed."""
-        if self._state.is_1_3:
-            return True
+        if self._state.server_hello is not None:
+            return self._state.is_1_3
         return side.sender == "client" and self._facts.early_data != "no"
 
     def closed(self, side: Side, raw: RawRecord) -> None:
@@ -115,8 +117,9 @@ class HandshakeReader:
         """Keys change here (TLS 1.2), or nothing does (TLS 1.3)."""
         if self.is_1_3(side):
             return "says nothing in TLS 1.3; it is there so that old boxes on the way take this for TLS 1.2"
-        if self._state.server_hello is not None and side.sender == "server" and not self._state.hello_done:
-            self._resumed()  # no ServerHelloDone: the server went straight on to Finished
+        state = self._state
+        if side.sender == "server" and state.server_hello is not None and state.whole and not state.hello_done:
+            note_resumption(self._facts, state)  # no ServerHelloDone: the server went straight on to Finished
         side.changed_cipher, side.encrypted, side.finished = True, True, False
         self._secrets.start_1_2(self._state, side)
         return f"from here on the {side.sender} encrypts"
@@ -135,22 +138,7 @@ class HandshakeReader:
             value, checks = f"malformed: {error}", []
             fields = (Field("fault", str(error), f"malformed: {error}"),)
         self._append(raw, kind)
-        return Message(
-            index=0,
-            sender=side.sender,
-            layer="tls",
-            kind=kind,
-            name=name,
-            frames=origin.frames,
-            time=origin.time,
-            length=len(raw),
-            records=origin.records,
-            encrypted=encrypted,
-            value=value,
-            fields=fields,
-            checks=checks,
-            raw=raw,
-        )
+        return tls_message(side.sender, kind, name, raw, origin, value, fields, encrypted=encrypted, checks=checks)
 
     def _append(self, raw: bytes, kind: str) -> None:
         """Add a message to the transcript, where it belongs there."""
@@ -199,48 +187,10 @@ class HandshakeReader:
             facts.version = version_name(hello.version)
             return hello_value(hello), hello.fields, []
         if not state.renegotiation:
-            self._note_choice(hello)
+            note_choice(facts, state, hello)
         if state.is_1_3:
             self._secrets.start_1_3(state)
         return hello_value(hello), hello.fields, []
-
-    def _note_choice(self, hello: ServerHello) -> None:
-        facts, state = self._facts, self._state
-        facts.version = version_name(hello.version)
-        facts.legacy_version = hello.legacy_version
-        facts.selected_version = hello.selected_version
-        facts.suite = state.suite
-        facts.server_random = hello.random.hex()
-        client = state.client_hello
-        if state.is_1_3:
-            self._note_choice_1_3(hello)
-            return
-        facts.key_exchange = state.suite.key_exchange if state.suite else None
-        facts.downgrade_sentinel = downgrade_sentinel(hello.random)
-        both = client is not None and find(client.extensions, 23) is not None
-        facts.extended_master_secret = both and find(hello.extensions, 23) is not None
-        facts.encrypt_then_mac = find(hello.extensions, 22) is not None
-        facts.secure_renegotiation = find(hello.extensions, 65281) is not None
-        alpn = find(hello.extensions, 16)
-        facts.alpn = alpn.text if alpn is not None else None
-
-    def _note_choice_1_3(self, hello: ServerHello) -> None:
-        facts = self._facts
-        group = hello.key_share_group
-        facts.group = group_name(group) if group is not None else None
-        facts.key_exchange = f"TLS 1.3 ({facts.group or 'PSK'})"
-        if hello.chosen_key is not None:
-            facts.resumed, facts.resumption = True, "psk"
-            facts.psk_mode = "psk_dhe_ke" if group is not None else "psk_ke"
-
-    def _resumed(self) -> None:
-        state, facts = self._state, self._facts
-        state.resumed = True
-        if state.renegotiation or facts.resumed:
-            return
-        facts.resumed = True
-        ticket = find(state.client_hello.extensions, 35) if state.client_hello is not None else None
-        facts.resumption = "ticket" if ticket is not None and ticket.value else "session id"
 
     def _encrypted_extensions(self, side: Side, raw: bytes) -> _Result:
         fields = bodies.read_encrypted_extensions(raw)

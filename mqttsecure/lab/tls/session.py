@@ -16,6 +16,7 @@ from mqttsecure.lab.tls.messages import read_alert
 from mqttsecure.lab.tls.names import CONTENT_TYPES
 from mqttsecure.lab.tls.records import RawRecord
 from mqttsecure.lab.tls.state import Side
+from mqttsecure.lab.tls.told import tls_message
 
 __all__ = ["Application", "Session"]
 
@@ -113,7 +114,7 @@ class Session:
             record.inner_type = None
         self.handshake.closed(side, raw)
         kind, name, value = self._closed(side, raw)
-        self._emit(side.sender, kind, name, raw.body, origin, value, encrypted=True, readable=False)
+        self._tell(side.sender, kind, name, raw.body, origin, value, encrypted=True, readable=False)
 
     def _closed(self, side: Side, raw: RawRecord) -> tuple[str, str, str]:
         """What can be said of a record that stays closed."""
@@ -143,13 +144,13 @@ class Session:
         elif content_type == _APPLICATION_DATA:
             if not data:
                 value = "empty: some send it before each CBC record, against BEAST"
-                self._emit(side.sender, "application_data", "ApplicationData", b"", origin, value, encrypted=encrypted)
+                self._tell(side.sender, "application_data", "ApplicationData", b"", origin, value, encrypted=encrypted)
             for message in self._application(side.sender, data, origin):
                 message.encrypted = encrypted
                 self.messages.append(message)
         else:
             name = CONTENT_TYPES.get(content_type, f"content type {content_type}")
-            self._emit(side.sender, "other_record", name, data, origin, f"{len(data)} bytes", encrypted=encrypted)
+            self._tell(side.sender, "other_record", name, data, origin, f"{len(data)} bytes", encrypted=encrypted)
 
     def _handshake_messages(self, side: Side, encrypted: bool) -> None:
         buffer = side.handshake
@@ -170,7 +171,7 @@ class Session:
     def _change_cipher_spec(self, side: Side, data: bytes, origin: Origin, encrypted: bool) -> None:
         value = self.handshake.change_cipher_spec(side)
         field = Field("type", data[0] if data else None, data.hex(), "the only value that there is", (), 0, len(data))
-        self._emit(
+        self._tell(
             side.sender, "change_cipher_spec", "ChangeCipherSpec", data, origin, value, (field,), encrypted=encrypted
         )
 
@@ -179,12 +180,12 @@ class Session:
             try:
                 level, description = read_alert(data[start : start + 2])
             except Malformed:
-                self._emit(side.sender, "alert", "Alert", data[start:], origin, "malformed", encrypted=encrypted)
+                self._tell(side.sender, "alert", "Alert", data[start:], origin, "malformed", encrypted=encrypted)
                 return
             value = f"{level.text} {description.text}"
             if description.meaning:
                 value += f": {description.meaning}"
-            self._emit(
+            self._tell(
                 side.sender,
                 "alert",
                 "Alert",
@@ -195,7 +196,7 @@ class Session:
                 encrypted=encrypted,
             )
 
-    def _emit(
+    def _tell(
         self,
         sender: Sender,
         kind: str,
@@ -208,21 +209,5 @@ class Session:
         encrypted: bool,
         readable: bool = True,
     ) -> None:
-        self.messages.append(
-            Message(
-                index=0,
-                sender=sender,
-                layer="tls",
-                kind=kind,
-                name=name,
-                frames=origin.frames,
-                time=origin.time,
-                length=len(raw),
-                records=origin.records,
-                encrypted=encrypted,
-                readable=readable,
-                value=value,
-                fields=fields,
-                raw=raw if readable else b"",
-            )
-        )
+        told = tls_message(sender, kind, name, raw, origin, value, fields, encrypted=encrypted, readable=readable)
+        self.messages.append(told)

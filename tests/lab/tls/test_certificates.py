@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.errors import CaptureError
 from mqttsecure.lab.model import Check, Outcome
-from mqttsecure.lab.tls.certificates import check_chain, load_authorities, matches_name, read_facts
+from mqttsecure.lab.tls.certificates import load_authorities, read_facts
+from mqttsecure.lab.tls.chain import check_chain, matches_name
 from tests.lab.authority import Credential, credential, root
 
 _NOW = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC).timestamp()
