@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.client.test_certificate_words -*-
+# -*- test-case-name: tests.client.test_bad_certificates -*-
 """Why a broker's certificate is refused, in one line of plain words, and what helps."""
 
 from __future__ import annotations

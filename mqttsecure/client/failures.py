@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.client.test_failures -*-
+# -*- test-case-name: tests.client -*-
 """Every error of the client: one line with its cause and what helps."""
 
 from __future__ import annotations

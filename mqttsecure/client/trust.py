@@ -156,7 +156,11 @@ _ALERTS: Final = (
     ("bad certificate", "the broker refuses this client's certificate", "give one that the broker's CAs have made"),
     ("certificate expired", "the broker takes this client's certificate for expired", "have it renewed"),
     ("certificate revoked", "this client's certificate is revoked", "get a new one"),
-    ("handshake failure", "the broker finds no cipher suite or certificate in common", "let it speak TLS 1.2 or 1.3"),
+    (
+        "handshake failure",
+        "the broker demands a client certificate, or has no cipher suite in common",  # one alert for both in TLS 1.2
+        "give one with --cert and --key, or let it speak TLS 1.3",
+    ),
     ("protocol version", "the broker speaks only old versions of TLS", "let it speak TLS 1.2 or 1.3"),
     ("unsupported protocol", "the broker speaks only old versions of TLS", "let it speak TLS 1.2 or 1.3"),
     ("wrong version number", "the broker does not speak TLS on this port", "is it another port? TLS is often on 8883"),

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from mqttsecure.wire.decoder import Decoder
@@ -113,11 +114,20 @@ class TlsServer(_Server):
         errors: of handshakes that failed, in OpenSSL's words: the alerts of clients.
     """
 
-    def __init__(self, pair: Pair, version: ssl.TLSVersion | None = None) -> None:
+    def __init__(self, pair: Pair, version: ssl.TLSVersion | None = None, clients_of: Path | None = None) -> None:
+        """
+        Args:
+            pair: what it shows.
+            version: the only version of TLS that it speaks.
+            clients_of: the CA of which clients have to show a certificate.
+        """
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(pair.certificate, pair.key)
         if version is not None:
             self._context.minimum_version = self._context.maximum_version = version
+        if clients_of is not None:
+            self._context.load_verify_locations(clients_of)
+            self._context.verify_mode = ssl.CERT_REQUIRED
         self.application_bytes = 0
         self.handshakes = 0
         self.errors: list[str] = []
