@@ -27,7 +27,7 @@ from mqttsecure.wire.constants import MQTT_3_1_1, MQTT_5_0, PacketType
 from mqttsecure.wire.packets import Will
 from mqttsecure.wire.properties import WILL
 
-__all__ = ["DURATION", "client_options", "options_of"]
+__all__ = ["DURATION", "client_options", "need_mqtt_5", "options_of"]
 
 PASSWORD_VARIABLE: Final = "MQTTSECURE_PASSWORD"  # noqa: S105  # the name of a variable
 _BROKER_VARIABLE: Final = "MQTTSECURE_BROKER"
@@ -128,6 +128,18 @@ def client_options(command: _F) -> _F:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def need_mqtt_5(given: dict[str, Any], *names: str) -> None:
+    """Refuse options that MQTT 3.1.1 has no place for, rather than to leave them out.
+
+    Raises:
+        OptionsInvalid: one of ``names``, or of those that all clients have, is given with 3.1.1.
+    """
+    used = [name for name in (*names, "connect_property", "will_property") if given[name]]
+    if used and _VERSIONS[given["protocol"]] != MQTT_5_0:
+        option = "-D" if used[0] == "properties" else f"--{used[0].replace('_', '-')}"
+        raise OptionsInvalid(f"MQTT 3.1.1 has nothing for {option}", "leave it out, or use -V 5")
 
 
 def options_of(client: dict[str, Any]) -> ClientOptions:

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from mqttsecure.cli.client_exit import EXIT_CODES_HELP
-from mqttsecure.cli.client_options import DURATION, client_options, options_of, problem_words
+from mqttsecure.cli.client_options import DURATION, client_options, need_mqtt_5, options_of, problem_words
 from mqttsecure.cli.client_properties import properties_of
 from mqttsecure.cli.client_run import counted, run, tell_change
 from mqttsecure.cli.message_sources import Files, Lines, Repeated, Source, read_all
@@ -80,6 +80,7 @@ def pub(context: click.Context, /, **given: Any) -> None:
     """
     _check_usage(given)
     try:
+        need_mqtt_5(given, "properties")
         options = options_of(given)
         properties = properties_of(given["properties"], PacketType.PUBLISH)
         # What can never be sent is told before there is a connection.

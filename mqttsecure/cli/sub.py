@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import click
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from mqttsecure.cli.client_exit import EXIT_CODES_HELP, EXIT_TIME_IS_UP
-from mqttsecure.cli.client_options import DURATION, client_options, options_of, problem_words
+from mqttsecure.cli.client_options import DURATION, client_options, need_mqtt_5, options_of, problem_words
 from mqttsecure.cli.client_properties import properties_of
 from mqttsecure.cli.client_run import EndWith, counted, run, tell_change
 from mqttsecure.cli.message_format import Template, message_as_json
@@ -74,6 +75,7 @@ def sub(context: click.Context, /, **given: Any) -> None:
       {qos} {retain} {dup} {time} {time:unix} {properties} {property:NAME} {user:NAME} {json}
     """
     try:
+        need_mqtt_5(given, "properties", "no_local", "retain_as_published", "retain_handling")
         for each in (*given["filters"], *given["filter_out"]):
             _check_filter(each)
         job = _Subscriber(given, options_of(given), _showing(given))
@@ -123,9 +125,11 @@ class _Subscriber:
         self._properties = properties_of(given["properties"], PacketType.SUBSCRIBE)
         self._left: int | None = given["count"]
         self._enough: Deferred[None] = Deferred()
+        self._is_enough = False
 
     async def program(self, reactor: Any) -> int:
         """Connect, subscribe, and show messages until it is enough."""
+        self._reactor = reactor
         self._output = StandardOutput(sys.stdout.fileno(), reactor, os.write)
         client = await connect(
             self._given["broker"],
@@ -149,33 +153,36 @@ class _Subscriber:
 
     def _end_with(self, client: Client) -> None:
         """Where the client ends by itself, so do we."""
-        client.closed().addErrback(lambda failure: None if self._enough.called else self._enough.errback(failure))
+        client.closed().addErrback(self._end)
 
     async def _take(self, message: Message) -> None:
-        """Show a message; the next one comes when it is written."""
-        if self._enough.called or (self._given["no_retained"] and message.retain):
+        """Show a message; when it is written it is acknowledged, and the next one comes."""
+        if self._is_enough:
+            await Deferred()  # never: what is not shown is not acknowledged, and a session that lasts has it still
+        if self._given["no_retained"] and message.retain:
             return
         if any(matches(each, message.topic) for each in self._given["filter_out"]):
             return
         try:
             await self._output.write(self._show(message))
         except OSError as error:
-            if not self._enough.called:
-                self._enough.errback(error)
-            return
+            self._end(error)
+            await Deferred()  # likewise
         if self._left is not None:
             self._left -= 1
-            if self._left == 0 and not self._enough.called:
-                self._enough.callback(None)
+            if self._left == 0:
+                self._end()
+
+    def _end(self, error: Exception | Failure | None = None) -> None:
+        """Show nothing more, and end once the last message is acknowledged."""
+        if not self._is_enough:
+            self._is_enough = True
+            end = self._enough.callback if error is None else self._enough.errback
+            self._reactor.callLater(0, end, error)
 
     def _time_is_up(self) -> None:
-        if not self._enough.called:
-            if self._left is None:
-                self._enough.callback(None)
-            else:
-                self._enough.errback(
-                    EndWith(
-                        EXIT_TIME_IS_UP,
-                        f"mqttsecure: {counted(self._left, 'message', 'messages')} did not come in time",
-                    )
-                )
+        if self._left is None:
+            self._end()
+            return
+        missing = counted(self._left, "message", "messages")
+        self._end(EndWith(EXIT_TIME_IS_UP, f"mqttsecure: {missing} did not come in time"))

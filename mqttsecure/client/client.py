@@ -25,6 +25,7 @@ from mqttsecure.client.machine import Machine, State
 from mqttsecure.client.options import ClientOptions
 from mqttsecure.client.protocol import ClientProtocol
 from mqttsecure.client.trust import Judge, Trust
+from mqttsecure.wire.constants import ReasonCode
 from mqttsecure.wire.packets import Properties, Publish, SubscriptionRequest
 
 __all__ = ["Change", "Client", "connect"]
@@ -226,8 +227,11 @@ class Client:
         self._machine.reauthenticate()
         self._turn()
 
-    def disconnect(self) -> Deferred[None]:
+    def disconnect(self, *, with_will: bool = False) -> Deferred[None]:
         """Say goodbye and close; what is not done by then fails with ClientClosed.
+
+        Args:
+            with_will: have the broker publish the will nevertheless; MQTT 5.0 only.
 
         Returns:
             A Deferred that fires when the connection is closed.
@@ -239,7 +243,7 @@ class Client:
         self._closings.append(done)
         if not self._is_closing:
             self._is_closing = True
-            self._stop()
+            self._stop(ReasonCode.DISCONNECT_WITH_WILL_MESSAGE if with_will else ReasonCode.SUCCESS)
         return done
 
     def closed(self) -> Deferred[None]:
@@ -374,14 +378,14 @@ class Client:
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
-    def _stop(self) -> None:
+    def _stop(self, reason_code: int) -> None:
         protocol = self._protocol
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
             self.on_lost(ConnectionLost("the client was disconnected", "connect anew"))
         elif protocol is not None and self._dialling is None:
-            self._machine.disconnect()
+            self._machine.disconnect(reason_code)
             protocol.finish()
         elif self._dialling is not None:
             self._dialling.cancel()

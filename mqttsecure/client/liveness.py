@@ -66,7 +66,8 @@ class Liveness:
         """See whether answers are owed, the network takes bytes, and we read what comes."""
         if not awaits_answers:
             self._progress = None
-        elif self._progress is None:
+        elif self._progress is None or is_blocked:
+            # What is not sent yet cannot be answered yet.
             self._progress = now
         if not is_blocked:
             self._stuck = None
@@ -92,7 +93,7 @@ class Liveness:
         times = []
         if self._stuck is not None:
             times.append((self._stuck + self._answer_timeout, Silence.STUCK))
-        if self._progress is not None:
+        elif self._progress is not None:
             times.append((self._progress + self._answer_timeout, Silence.NO_ANSWER))
         if self._pinged is not None and not self._is_deaf:
             times.append((self._pinged + self._ping_timeout, Silence.NO_PONG))

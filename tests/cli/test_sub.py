@@ -68,6 +68,8 @@ class MistakeTests(SynchronousTestCase):
             (("-t", "a#"), "#"),
             (("-F", "%t %p"), "braces"),
             (("-F", "{topc}"), "no field"),
+            (("-V", "311", "--no-local"), "--no-local"),
+            (("-V", "311", "-D", "user-property", "a=b"), "-D"),
             (("-F", "{topic}", "--json"), "exclude"),
             (("-T", "a/#/b"), "goes on after #"),
         ):
@@ -97,6 +99,18 @@ class EndingTests(ClientCase):
         self.client().publish("lab/x", b"x", 1)
         code, _, stderr = running.wait()
         self.assertEqual((code, stderr), (141, ""))
+
+    def test_session_that_lasts(self) -> None:
+        """With a session that lasts each message is shown once, however often I begin anew; none is skipped unseen."""
+        session = ("-i", "worker", "-x", "1h", "-c", "-t", "lab/jobs", "-q", "2")
+        self.run_client("sub", *session, "-W", "100ms")
+        client = self.client()
+        for number in range(5):
+            client.publish("lab/jobs", b"%d" % number, 1 + number % 2)
+        shown = [self.run_client("sub", *session, "-C", "1").stdout for _ in range(3)]
+        shown += self.run_client("sub", *session, "-C", "2").stdout.splitlines(keepends=True)
+        self.assertEqual(shown, [b"%d\n" % number for number in range(5)])
+        self.assertEqual(self.run_client("sub", *session, "-W", "300ms").stdout, b"")
 
     def test_slow_reader(self) -> None:
         """A reader that takes its time gets everything: reading pauses, and the broker holds the rest."""

@@ -314,6 +314,13 @@ class LeavingTests(SynchronousTestCase):
         self.assertEqual(network.attempts, 1)
         self.assertEqual(network.clock.getDelayedCalls(), [])
 
+    def test_with_will(self) -> None:
+        """I leave, and have my will published all the same."""
+        network = Network()
+        network.connect()
+        network.client.disconnect(with_will=True)
+        self.assertEqual(network.sent()[-1], Disconnect(0x04))
+
     def test_while_away(self) -> None:
         """Between two attempts there is nothing to close."""
         network = Network(backoff=Backoff())

@@ -60,6 +60,17 @@ class LivenessTests(SynchronousTestCase):
         self.follow(60)
         self.assertEqual(self.liveness.next_deadline(), 30)
 
+    def test_slow_network(self) -> None:
+        """A large message that takes long to leave is not waited for an answer to before it has left."""
+        self.liveness.begin(0, 0)
+        self.follow(0, awaits=True)
+        for now in range(0, 200, 20):
+            self.follow(now, awaits=True, blocked=True)
+            self.assertIsNone(self.liveness.expired(now + 10))
+            self.follow(now + 10, awaits=True)
+        self.assertEqual(self.liveness.next_deadline(), 240)
+        self.assertIs(self.liveness.expired(240), Silence.NO_ANSWER)
+
     def test_deaf(self) -> None:
         """While we do not read, the silence is ours: we go on pinging, and expect no PINGRESP until we read again."""
         self.liveness.pinged(30)
