@@ -132,10 +132,14 @@ class Sessions:
     def restore(self, stored: StoredSession, now: float) -> None:
         """Have a session that was on disk; one whose time is over is ended. Its client counts as away.
 
-        The time of one that was connected when the process died starts now: nobody knows when that was.
+        The time of one that was connected when the process died starts now: nobody knows when that was. Of two of one
+        Client Identifier the later one, with the higher key, holds.
         """
         state = self._state
         session = state.restoring.session(stored)
+        older = state.sessions.get(session.key)
+        if older is not None:
+            self.end(older, now)  # it had ended, and was still being given to others when the process died
         state.sessions[session.key] = session
         state.stored_octets += stored.octets
         if session.record is not None:

@@ -78,6 +78,26 @@ class RaceTests(SynchronousTestCase):
         bench.disk()
         self.assertEqual(reader.payloads(), [b"asked about"])
 
+    def test_a_session_that_had_ended_stays_so(self) -> None:
+        """The process dies while a session's shared messages are handed on, and its client has a new session."""
+        reader = self._subscriber()
+        reader.subscribe("$share/g/s", qos=1)
+        self.bench.disk()
+        reader.disconnect()
+        self.bench.disk()
+        self._write(self.bench, b"queued")
+        self._connected(self.bench, "w").publish("s", b"shared", qos=1)
+        self.bench.disk()
+        anew = self.bench.client()
+        anew.connect("d", **{**_DURABLE, "clean": True})
+        bench = self.bench.crashed(written=1)
+        self.assertEqual(len(bench.store.contents.sessions), 3)  # type: ignore[union-attr]
+        for _ in range(5):
+            bench.disk()
+        self.assertEqual(bench.core.state.tree.count, 0)
+        self.assertEqual(len(bench.store.contents.sessions), 2)  # type: ignore[union-attr]
+        self.assertEqual(self._connected(bench, "d").payloads(), [])
+
     def _write(self, bench: Bench, payload: bytes) -> None:
         writer = self._connected(bench, "w")
         writer.publish("t", payload, qos=1)
