@@ -20,7 +20,8 @@ from typing import Final
 from mqttsecure.errors import ConfigError, MqttError, QuotaExceeded
 from mqttsecure.policy.builtin.networks import NetworkTable, parse_network
 from mqttsecure.policy.builtin.options import PolicyOptions
-from mqttsecure.policy.https import HttpsAnswer, HttpsClient, HttpsFault, TlsMaterial, check_https_url
+from mqttsecure.policy.https import HttpsAnswer, HttpsClient, HttpsFault
+from mqttsecure.policy.https_tls import TlsMaterial, check_https_url
 from mqttsecure.policy.rule_set import RuleSet
 from mqttsecure.policy.secrets import read_secret
 from mqttsecure.policy.ttl_cache import TtlCache

@@ -11,7 +11,7 @@ counters      what the chain counts
 review        what can be said of a chain before it runs: faults, and who can permit what
 registry      finds the policies that are installed, strictly
 environment   what a policy may ask of the broker around it
-https         asks HTTPS services, within bounds
+https         asks HTTPS services; https_tls whom to trust, https_bounds how much may come
 secrets       reads files that only the broker may read
 nft           compiles the ACCEPT stage to nftables, with nft_policies, nft_bans, nft_limits and nft_ruleset;
               nft_listing reads it back

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import NOT_DONE_YET
 
 from mqttsecure.errors import ConfigError
-from mqttsecure.policy.https import HttpsClient, HttpsFault, TlsMaterial, check_https_url
+from mqttsecure.policy.https import HttpsClient, HttpsFault
+from mqttsecure.policy.https_tls import TlsMaterial, check_https_url
 from tests.support.https import HttpsService, key_pair_pem
 
 
@@ -175,7 +176,9 @@ class OfflineTests(SynchronousTestCase):
         issued = trustme.CA()
         certificate, key = key_pair_pem(issued.issue_cert("a.example"), folder, "a")
         _, other = key_pair_pem(issued.issue_cert("b.example"), folder, "b")
-        self.assertEqual(len(TlsMaterial.load(certificate, certificate, key).trust or ()), 1)
+        material = TlsMaterial.load(certificate, certificate, key)
+        self.assertEqual(len(material.trust or ()), 1)
+        self.assertNotIn("PRIVATE KEY", repr(material))
         (folder / "empty.pem").write_bytes(b"")
         (folder / "broken.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
         for arguments, text in (

@@ -14,7 +14,8 @@ from mqttsecure.errors import ConfigError
 from mqttsecure.interfaces import IPolicyEnvironment
 from mqttsecure.policy.builtin.http_messages import MAXIMUM_ANSWER
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems
-from mqttsecure.policy.https import HttpsAnswer, HttpsClient, TlsMaterial, check_https_url
+from mqttsecure.policy.https import HttpsAnswer, HttpsClient
+from mqttsecure.policy.https_tls import TlsMaterial, check_https_url
 from mqttsecure.policy.secrets import read_secret
 
 __all__ = ["HttpOptions", "service_client"]

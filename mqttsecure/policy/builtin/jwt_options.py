@@ -12,7 +12,8 @@ from mqttsecure.interfaces import IPolicyEnvironment
 from mqttsecure.policy.builtin.options import PolicyOptions, Problems
 from mqttsecure.policy.builtin.token_keys import KeyFault, parse_key_file
 from mqttsecure.policy.builtin.token_source import FixedKeys, KeySource, RemoteKeys
-from mqttsecure.policy.https import HttpsClient, TlsMaterial, check_https_url
+from mqttsecure.policy.https import HttpsClient
+from mqttsecure.policy.https_tls import TlsMaterial, check_https_url
 from mqttsecure.policy.secrets import read_secret
 
 __all__ = ["JwtOptions", "key_source"]
