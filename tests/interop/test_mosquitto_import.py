@@ -237,7 +237,7 @@ class MosquittoImportTests(SynchronousTestCase):
             broker, imported, assembly = self.serve(
                 f"dynsec{number}",
                 "allow_anonymous true",
-                "plugin /usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so",
+                f"plugin {next(Path('/usr/lib').glob('*/mosquitto_dynamic_security.so'))}",
                 f"plugin_opt_config_file {file}",
             )
             topics = [topic for topic in _topics(choose, 20) if not topic.startswith("$other")]  # a note tells of those

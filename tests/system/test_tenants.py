@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
+from mqttsecure.cli.main import main
+from mqttsecure.wire.packets import Disconnect
 from tests.support.config import write_config
 from tests.support.process import CHECKOUT, BrokerProcess
 from tests.system.attacks.case import allow_many_connections, wait_until
@@ -30,7 +34,7 @@ class TenantsExampleTests(SynchronousTestCase):
             users=_USERS,
             rules=("permit everyone publish,read #",),
             extra_policies=_CHAIN,
-            extra='[plugins]\npath = ["plugins"]\n[log]\nlevel = "info"\n',
+            extra='[plugins]\npath = ["plugins"]\n[control]\nsocket = "control.sock"\n[log]\nlevel = "info"\n',
             plaintext=True,
         )
         self.files = allow_many_connections(files)
@@ -63,6 +67,26 @@ class TenantsExampleTests(SynchronousTestCase):
         wait_until(lambda: again.messages() == [("plant/1", b"of acme")], "acme's retained message")
         self.assertEqual(globex.messages(), [("plant/1", b"of globex")])
         self.assertEqual(acme.messages(), [])  # neither taken over nor told
+
+    def run_command(self, *arguments: str) -> Result:
+        return CliRunner().invoke(main, [*arguments, "--config", str(self.files.config)])
+
+    def test_clients_are_named_with_their_namespace(self) -> None:
+        """By hand I see whose client is whose, and end the one that I mean."""
+        acme, globex = (self.login(f"alice@{tenant}", "reader") for tenant in ("acme", "globex"))
+        listed = json.loads(self.run_command("clients", "list", "--json").stdout)["clients"]
+        self.assertEqual(sorted((each["namespace"], each["client_id"]) for each in listed),
+                         [("acme", "reader"), ("globex", "reader")])  # fmt: skip
+        self.assertIn("globex", self.run_command("clients", "list").stdout)
+        self.assertEqual(self.run_command("clients", "show", "reader").exit_code, 1)
+        shown = self.run_command("clients", "show", "reader", "--namespace", "acme")
+        self.assertIn("lab:alice@acme", shown.stdout)
+        ended = self.run_command("clients", "disconnect", "reader", "--namespace", "acme")
+        self.assertEqual(ended.exit_code, 0, ended.output)
+        self.assertIsInstance(acme.remaining()[-1], Disconnect)
+        self.assertEqual(globex.messages(), [])
+        wrong = self.run_command("clients", "show", "reader", "--namespace", "initech")
+        self.assertIn("no client 'reader' in namespace 'initech'", wrong.output)
 
     def test_apart_after_a_restart(self) -> None:
         """Sessions that wait and retained messages come back from the disk to their own tenants."""
