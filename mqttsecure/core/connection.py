@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from mqttsecure.core.decisions import CapKeepAlive, CapSessionExpiry, ConnectionFacts, Pending
@@ -16,7 +16,7 @@ from mqttsecure.core.verdict_cache import VerdictCache
 from mqttsecure.wire.constants import PacketType
 
 if TYPE_CHECKING:
-    from mqttsecure.core.model import Envelope
+    from mqttsecure.core.model import Envelope, Message
     from mqttsecure.core.routing import Route
     from mqttsecure.core.session import Session
     from mqttsecure.core.subscriptions import Subscription
@@ -66,7 +66,7 @@ class Connection:
     has taken something, 0 to ``full_since``, the time since when the outbox was full for a message; all else is the
     core's. ``keep_alive`` is the time in seconds without a packet after which the peer counts as gone, 0 before
     CONNECT. ``deadline`` is that of CONNECT, later of the Keep Alive. ``replays`` are subscriptions whose retained
-    messages are still to be sent, each with the Topic Names left, None before they were looked up. ``send_quota`` is
+    messages are still to be sent, each with those left, None before they were looked for. ``send_quota`` is
     how many more QoS 1 and 2 messages may be on their way to the client. ``gated`` holds, in order, packets that wait
     for changes in the journal to be on disk: up to which, the packet, and what to do once it was sent; None for none.
     ``outbox_bytes`` counts those ``gated_octets`` too.
@@ -153,7 +153,7 @@ class Connection:
         self.send_quota_maximum = 0
         self.aliases_out: dict[str, int] | None = None
         self.aliases_out_maximum = 0
-        self.replays: deque[tuple[Subscription, list[str] | None]] | None = None
+        self.replays: deque[tuple[Subscription, Iterator[Message] | None]] | None = None
         self.replay_deadline: Deadline | None = None
         self.problem_information = True
         self.tells_decisions = False

@@ -135,7 +135,21 @@ class Deliveries:
             return  # v5.0 [MQTT-3.8.3-3]
         qos = min(message.qos, subscription.qos)
         # v5.0 [MQTT-3.3.1-8]: RETAIN is 1 in what is sent because of a new subscription.
-        self.deliver(Target(session, qos, True, _identifiers(subscription)), message, now)
+        verdict = None if session.waiting is not None else self._decide(session, message, qos, True, now)
+        if (
+            isinstance(verdict, Verdict)
+            and verdict.effect is Effect.PERMIT
+            and not (verdict.meters or verdict.obligations)
+        ):
+            self._send_or_queue(session, (message, qos, True, _identifiers(subscription), None, 0), now)
+            return
+        target = Target(session, qos, True, _identifiers(subscription))
+        if isinstance(verdict, Pending):
+            self.waiting.start(target, message, verdict)
+        elif verdict is None:
+            self.waiting.line_up(target, message)
+        else:
+            self.decided(target, message, verdict, now)
 
     def deliver_shared(
         self, group: SharedGroup, message: Message, now: float, passed_over: frozenset[Session] = _NOBODY

@@ -119,11 +119,14 @@ class Message:
         return size
 
     def form(self, five: bool, qos: int, retain: bool) -> tuple[bytes, bytes]:
-        """The encoded packet without its Packet Identifier, as (before it, after it); encoded once per distinct form.
+        """The encoded packet without its Packet Identifier, as (before it, after it); encoded once per distinct form,
+        but for those with RETAIN.
 
         For receivers of 5.0 that need Subscription Identifiers, a Topic Alias or an expiry see :meth:`form_with`.
         """
-        key = (8 if five else 0) | qos << 1 | retain
+        if retain:  # what is retained is sent to one client at a time, and stays for long: kept once is enough
+            return self._assemble(self._topic(), _length_prefixed(self.property_bytes()) if five else b"", qos, retain)
+        key = (8 if five else 0) | qos << 1
         forms = self._forms
         if forms is None:
             forms = self._forms = {}
@@ -132,6 +135,10 @@ class Message:
             properties = _length_prefixed(self.property_bytes()) if five else b""
             form = forms[key] = self._assemble(self._topic(), properties, qos, retain)
         return form
+
+    def forget_forms(self) -> None:
+        """Keep no encoded packets: it was sent to whoever there is, and is kept for long."""
+        self._forms = None
 
     def form_with(
         self,

@@ -248,6 +248,8 @@ class Publishing:
             if connection.session.record is not None:
                 state.journal.incoming(connection.session, connection.session.record, packet.packet_id, True)
         self._take_on(connection, packet, message, route, changes, now)
+        if packet.retain:
+            message.forget_forms()
 
     def _take_on(
         self,

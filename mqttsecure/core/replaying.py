@@ -50,24 +50,24 @@ class Replaying:
         session = connection.session
         left = _PER_TURN
         while connection.replays and session is not None:
-            subscription, topics = connection.replays[0]
+            subscription, messages = connection.replays[0]
             if session.subscriptions.get(subscription.topic_filter) is not subscription:
                 connection.replays.popleft()  # unsubscribed, or replaced
                 continue
-            if topics is None:
-                topics = self._state.retained.matching(subscription.inner, session.namespace)
-                topics.reverse()  # taken from the end: parents before what is below them
-                connection.replays[0] = (subscription, topics)
-            while topics:
+            if messages is None:
+                messages = self._state.retained.matching(subscription.inner, session.namespace)
+                connection.replays[0] = (subscription, messages)
+            while True:
                 if self._is_busy(connection, session):
                     return
                 if not left:
                     self._go_on_later(connection, now)
                     return
                 left -= 1
-                message = self._state.retained.get(topics.pop(), session.namespace)
-                if message is not None:
-                    self._send(session, subscription, message, now)
+                message = next(messages, None)
+                if message is None:
+                    break
+                self._send(session, subscription, message, now)
             if connection.replays:  # not so where sending has ended the connection
                 connection.replays.popleft()
         connection.replays = None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from mqttsecure.core.model import Message
 from mqttsecure.core.usage import WriterCounts
@@ -97,45 +98,44 @@ class RetainedMessages:
             del self._roots[namespace]
         return True
 
-    def matching(self, topic_filter: str, namespace: str = "") -> list[str]:
-        """The Topic Names of all retained messages of ``namespace`` that ``topic_filter`` matches."""
-        topics: list[str] = []
+    def matching(self, topic_filter: str, namespace: str = "") -> Iterator[Message]:
+        """The retained messages of ``namespace`` that ``topic_filter`` matches, each as it is when it is come to.
+
+        Messages may be put and removed meanwhile; one that comes after its place was passed is not seen.
+        """
         root = self._roots.get(namespace)
         if root is None:
-            return topics
-        levels = topic_filter.split("/")
-        stack: list[tuple[_Node, int]] = [(root, 0)]
-        while stack:
-            node, depth = stack.pop()
-            if depth == len(levels):
-                if node.message is not None:
-                    topics.append(node.message.topic)
-                continue
-            level = levels[depth]
-            if level == "#":
-                topics.extend(_below(node, is_root=depth == 0))
-            elif level == "+":
-                stack.extend((child, depth + 1) for child in _children(node, is_root=depth == 0))
-            elif node.children is not None and (child := node.children.get(level)) is not None:
-                stack.append((child, depth + 1))
-        return topics
+            return iter(())
+        return _walk(root, topic_filter.split("/"))
 
 
-def _children(node: _Node, *, is_root: bool) -> Iterator[_Node]:
-    """The children that a wildcard reaches: at the root not those that start with $, v5.0 [MQTT-4.7.2-1]."""
-    for level, child in (node.children or {}).items():
-        if not (is_root and level[:1] == "$"):
-            yield child
+_ALL_BELOW: Final = -1
+"""In place of a depth: this level and everywhere below it."""
 
 
-def _below(node: _Node, *, is_root: bool) -> Iterator[str]:
-    """Topic Names at ``node`` and everywhere below it."""
-    if not is_root and node.message is not None:
-        yield node.message.topic
-    stack = list(_children(node, is_root=is_root))
+def _walk(root: _Node, levels: list[str]) -> Iterator[Message]:
+    """Messages that a filter's ``levels`` match, what is above before what is below it."""
+    stack: list[tuple[_Node, int]] = [(root, 0)]
     while stack:
-        node = stack.pop()
-        if node.message is not None:
-            yield node.message.topic
-        if node.children:
-            stack.extend(node.children.values())
+        node, depth = stack.pop()
+        if depth == _ALL_BELOW or depth == len(levels):
+            if node.message is not None:
+                yield node.message
+            if depth == _ALL_BELOW and node.children:
+                stack.extend([(child, _ALL_BELOW) for child in node.children.values()])
+            continue
+        level = levels[depth]
+        if level == "#" and depth:
+            stack.append((node, _ALL_BELOW))
+        elif level == "#":
+            stack.extend([(child, _ALL_BELOW) for child in _under_root(node)])
+        elif level == "+":
+            children = (node.children or {}).values() if depth else _under_root(node)
+            stack.extend([(child, depth + 1) for child in children])
+        elif node.children is not None and (child := node.children.get(level)) is not None:
+            stack.append((child, depth + 1))
+
+
+def _under_root(root: _Node) -> list[_Node]:
+    """What a leading wildcard reaches: not what starts with $, v5.0 [MQTT-4.7.2-1]."""
+    return [child for level, child in (root.children or {}).items() if level[:1] != "$"]
