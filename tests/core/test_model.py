@@ -34,10 +34,9 @@ class MessageTests(SynchronousTestCase):
                 self.assertEqual((packet.qos, packet.retain, packet.payload), (qos, retain, b"payload"))
                 self.assertEqual(packet.properties, {"user_property": [("a", "b"), ("a", "c")]})
                 self.assertEqual(decoded(*message.form(False, qos, retain), 4).properties, {})
-                if retain:  # it is kept for long, and sent to one client at a time
-                self.assertEqual(message.form(True, qos, retain), message.form(True, qos, retain))
-            else:
-                self.assertIs(message.form(True, qos, retain), message.form(True, qos, retain))
+                # What is retained is kept for long, and sent to one client at a time.
+                same = self.assertEqual if retain else self.assertIs
+                same(message.form(True, qos, retain), message.form(True, qos, retain))
 
     def test_form_for_one(self) -> None:
         """What belongs to one receiver is added: remaining expiry, its identifiers, its alias."""
