@@ -382,7 +382,7 @@ class ReloadTable(Table):
 
 
 class StoreTable(Table):
-    """`[store]`: what survives a restart, and how surely."""
+    """`[store]`: what survives a restart, and how surely; see `docs/reference/store.md`."""
 
     durability: Literal["commit", "interval", "memory"] = documented(
         "`commit`: what is acknowledged is on disk, whatever happens next. `interval`: it survives the end of the "
