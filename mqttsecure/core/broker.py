@@ -81,6 +81,7 @@ class BrokerCore:
         state.restoring = Restoring(state)
         state.journal.page_out = self._sessions.paging.page_out
         self._connecting.on_credential_expired = self._rejudging.judge
+        self._connecting.on_session_resumed = self._rejudging.judge_session
         self.handle_connect = self._connecting.handle_connect
         self.handle_auth = self._connecting.handle_auth
         self.handle_subscribe = self._subscribing.handle_subscribe

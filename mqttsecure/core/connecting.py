@@ -66,6 +66,7 @@ class Connecting:
         self._sessions = sessions
         self.on_authenticated: Callable[[ConnectionFacts], None] = lambda facts: None
         self.on_credential_expired: Callable[[Connection, float], None] = lambda connection, now: None
+        self.on_session_resumed: Callable[[Session, float], None] = lambda session, now: None
 
     # -- CONNECT -------------------------------------------------------------------------------------------------
 
@@ -343,6 +344,8 @@ class Connecting:
         connection.exchange = None
         self._state.counters.connections_accepted += 1
         self._state.events.append(Connected(connection.facts, present))
+        if present:
+            self.on_session_resumed(session, now)
         self.on_authenticated(connection.facts)
         self._watch_credentials(connection)
         self._sessions.resume(session, now)

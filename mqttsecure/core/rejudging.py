@@ -1,9 +1,11 @@
 # -*- test-case-name: tests.core.test_rejudging -*-
 """Judging again what lives: after a reload, a ban, or the end of a credential.
 
-Each connection is asked about anew at the stages it has passed (purpose RECHECK), then each of its subscriptions, and
-those of sessions whose client is away. What no longer holds ends. Queued and retained messages need nothing here: they
-are judged when they are delivered. The work is done in small steps, so that the adapter can do other things between.
+Each connection is asked about anew at the stages it has passed (purpose RECHECK), then each of its subscriptions, those
+of sessions whose client is away, and those of a session that is taken up again: it may come from a disk on which older
+policies have left it, or by another listener than before. What no longer holds ends. Queued and retained messages need
+nothing here: they are judged when they are delivered. The work is done in small steps, so that the adapter can do other
+things between.
 """
 
 from __future__ import annotations
@@ -55,9 +57,12 @@ class Rejudging:
         if self._connections:
             self.judge(self._connections.popleft(), now)
         elif self._sessions:
-            session = self._sessions.popleft()
-            if not session.ended:
-                self._judge_subscriptions(session, deque(session.subscriptions.values()), now)
+            self.judge_session(self._sessions.popleft(), now)
+
+    def judge_session(self, session: Session, now: float) -> None:
+        """Judge the subscriptions of one session, at once."""
+        if not session.ended:
+            self._judge_subscriptions(session, deque(session.subscriptions.values()), now)
 
     def judge(self, connection: Connection, now: float) -> None:
         """Judge one connection at the stages it has passed, at once."""
@@ -115,13 +120,18 @@ class Rejudging:
     def _take_away(
         self, session: Session, subscription: Subscription, request: Request, verdict: Verdict, now: float
     ) -> None:
-        """Remove a subscription. Its client is disconnected, since MQTT has no other way to tell it."""
+        """Remove a subscription. Its client is disconnected, since MQTT has no other way to tell it.
+
+        Where a policy has failed nobody has said that the right is gone: the subscription stays, and is judged again
+        when its client comes back, which may be in a moment.
+        """
         if session.subscriptions.get(subscription.topic_filter) is not subscription:
             return
         self._state.events.append(Denied(request, verdict))
-        del session.subscriptions[subscription.topic_filter]
-        self._state.tree.remove(subscription)
-        self._state.journal.unsubscribe(session, subscription.topic_filter)
+        if not verdict.indeterminate:
+            del session.subscriptions[subscription.topic_filter]
+            self._state.tree.remove(subscription)
+            self._state.journal.unsubscribe(session, subscription.topic_filter)
         if session.connection is not None:
             text = f"no longer permitted to subscribe to {subscription.topic_filter}"
             self._state.close(session.connection, ReasonCode.NOT_AUTHORIZED, text, now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.core.decisions import Evidence, Purpose, Request, Stage, Verdict
@@ -46,6 +48,40 @@ class RejudgingTests(SynchronousTestCase):
             alice.lose()
             bob.lose()
         self.assertEqual(len(self.bench.denied), 4)
+
+    def test_session_that_is_taken_up_again(self) -> None:
+        """Its subscriptions are judged by whom and where its client is now; nothing that waited is sent first."""
+        session: dict[str, Any] = {"clean": False, "session_expiry_interval": 600}
+        reader, writer = self.bench.connected("r", user="u", **session), self.bench.connected("w", user="w")
+        reader.subscribe("t", qos=1)
+        reader.lose()
+        writer.publish("t", b"secret", qos=1)
+        rule = self.bench.chain.deny(Stage.SUBSCRIBE, topic="t", client="r")
+        again = self.bench.connected("r", user="u", **session)
+        self.assertEqual((again.goodbye, again.payloads()), (ReasonCode.NOT_AUTHORIZED, []))
+        self.assertEqual(len(self.bench.core.state.sessions["r"].subscriptions), 0)
+        self.bench.chain.forget(rule)
+        again.lose()
+        writer.publish("t", b"more", qos=1)
+        self.assertNotIn(b"more", self.bench.connected("r", user="u", clean=True).payloads())
+
+    def test_policy_that_fails(self) -> None:
+        """Nobody gets in by it, and no subscription is lost for it: it is asked again at each return."""
+        session: dict[str, Any] = {"clean": False, "session_expiry_interval": 600}
+        reader = self.bench.connected("r", user="u", **session)
+        reader.subscribe("t")
+        rule = self.bench.chain.deny(Stage.SUBSCRIBE, topic="t", indeterminate=True)
+        self.rejudge()
+        self.assertEqual(reader.goodbye, ReasonCode.NOT_AUTHORIZED)
+        reader.lose()
+        self.rejudge()  # while its client is away
+        again = self.bench.connected("r", user="u", **session)
+        self.assertEqual(again.goodbye, ReasonCode.NOT_AUTHORIZED)
+        again.lose()
+        self.bench.chain.forget(rule)
+        once_more = self.bench.connected("r", user="u", **session)
+        self.bench.connected("w", user="w").publish("t", b"x")
+        self.assertEqual(once_more.payloads(), [b"x"])
 
     def test_asks_with_the_purpose_recheck(self) -> None:
         """Nothing is counted, spent or struck by judging again."""

@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -69,10 +70,11 @@ class ReloadTests(SynchronousTestCase):
         self.addCleanup(self.broker.kill)
         self.broker.start(listeners=2)
 
-    def client(self, name: str) -> Client:
+    def client(self, name: str, **connect: Any) -> Client:
         client = Client(self.broker.ports["plain"])
         self.addCleanup(client.drop)
-        client.connect(f"alice-{name}", username="alice", password=self.files.passwords["alice"].encode())
+        password = self.files.passwords["alice"].encode()
+        client.connect(f"alice-{name}", username="alice", password=password, **connect)
         return client
 
     def reload(self, expect: str) -> None:
@@ -99,6 +101,18 @@ class ReloadTests(SynchronousTestCase):
         self.client("3").publish("open/x", b"still here")
         other.expect_messages(b"still here")
         self.assertEqual(self.client("1").subscribe("later/#"), [0x87])
+
+    def test_a_right_that_was_lost_while_the_broker_was_down(self) -> None:
+        """A subscription that came back from disk is judged when its client does: it gets no message by it."""
+        lasting: dict[str, Any] = {"clean": False, "session_expiry_interval": 600}
+        self.assertEqual(self.client("1", **lasting).subscribe("later/#", qos=1), [1])
+        self.assertEqual(self.broker.stop(), 0)
+        self.change("permit everyone publish,read later/#", "permit everyone publish,receive later/#")
+        self.broker = BrokerProcess(self.files.config, self.folder)
+        self.addCleanup(self.broker.kill)
+        self.broker.start(listeners=2)
+        self.client("2").publish("later/x", b"secret", qos=1)
+        self.client("1", **lasting).expect_closed([0x87])
 
     def test_anything_wrong_keeps_all_of_the_old(self) -> None:
         """A configuration with a mistake changes nothing, and the mistake is told."""
