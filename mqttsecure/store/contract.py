@@ -147,9 +147,8 @@ class StoreContract:
     async def test_every_field_comes_back(self) -> None:
         """Whatever the broker hands over is the same after a restart."""
         self.open_store()
-        full = session(
-            7, "schön/☃", namespace="n", expiry=0.5, left_at=1e9 + 0.25, facts=b"\x00", will=b"{}", will_due=2.5
-        )
+        facts, at = b'{"n":"\\u0000"}', 1e9 + 0.25
+        full = session(7, "schön/☃", namespace="n", expiry=0.5, left_at=at, facts=facts, will=b"{}", will_due=2.5)
         filters = [
             subscription(7, "a/+/#", qos=2, no_local=True, retain_as_published=True, retain_handling=2, identifier=9),
             subscription(7, "$share/g/ü"),
@@ -356,7 +355,7 @@ class StoreContract:
         store = self.open_store()
         topics = [("", "a"), ("", "a/b"), ("", "ü"), ("n", "a")]
         await self.commit(
-            writers=[WriterRow(1, b"me")],
+            writers=[WriterRow(1, b'{"name":"me"}')],
             messages=[message(number, topic=topic) for number, (_, topic) in enumerate(topics, 1)],
             retained=[RetainedRow(*topic, number) for number, topic in enumerate(topics, 1)],
         )
@@ -364,7 +363,7 @@ class StoreContract:
         await self.reopen()
         store = self.store
         self.assertEqual([each.message.id for each in self.retained()], [1, 9, 3, 4])
-        self.assertEqual({each.writer for each in self.retained()}, {b"me"})
+        self.assertEqual({each.writer for each in self.retained()}, {b'{"name":"me"}'})
         self.assertEqual([each.message.id for each in store.load_retained(("", "a"), 2)], [9, 3])
         self.assertEqual([each.message.id for each in store.load_retained(("", "ü"), 2)], [4])
         self.assertEqual(list(store.load_retained(("n", "a"), 2)), [])

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from mqttsecure.errors import ConfigError
+from mqttsecure.store.invariants import find_faults, mend_faults
 from mqttsecure.store.places import beside, make_private_file, sync_folder
 from mqttsecure.store.salvage import salvage
 from mqttsecure.store.schema import Damaged, Schema
 
-__all__ = ["DAMAGE", "Damaged", "finish_mending", "is_damage", "look_at", "mend", "quick_check"]
+__all__ = ["DAMAGE", "Damaged", "check_whole", "finish_mending", "is_damage", "look_at", "mend"]
 
 _MAGIC: Final = b"SQLite format 3\0"
 
@@ -93,17 +94,26 @@ def look_at(path: Path, *, was_used: bool, ended_in_order: bool) -> list[str]:
     return [f"{wal} is damaged: at least {lost} of the last transactions are lost"] if lost else []
 
 
-def quick_check(connection: sqlite3.Connection, path: Path) -> None:
-    """Have SQLite check the file, where it is not too large for that.
+def check_whole(connection: sqlite3.Connection, path: Path) -> list[str]:
+    """Check the file, and that its rows fit, where it is not too large for that; mend rows that do not.
+
+    Returns:
+        What was wrong with rows.
 
     Raises:
-        Damaged: it is.
+        Damaged: the file is.
     """
     if path.stat().st_size > _CHECKED_BYTES:
-        return
+        return []
     ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
     if found != "ok":
         raise Damaged(str(found))
+    faults = find_faults(connection)
+    if faults:
+        connection.execute("BEGIN IMMEDIATE")
+        mend_faults(connection)
+        connection.execute("COMMIT")
+    return [f"{path}: {fault.rows} {fault.text}" for fault in faults]
 
 
 def mend(path: Path, schema: Schema, why: str) -> list[str]:

@@ -19,7 +19,7 @@ from mqttsecure.errors import ConfigError
 from mqttsecure.store.applying import apply
 from mqttsecure.store.checkpoints import Checkpoints
 from mqttsecure.store.copying import copy_database
-from mqttsecure.store.damage import DAMAGE, finish_mending, is_damage, look_at, mend, quick_check
+from mqttsecure.store.damage import DAMAGE, check_whole, finish_mending, is_damage, look_at, mend
 from mqttsecure.store.merging import merge
 from mqttsecure.store.places import Lock, beside, check_modes, make_folder, make_private_file, sync_folder
 from mqttsecure.store.schema import Schema, check_sqlite
@@ -136,19 +136,21 @@ class Database:
         finish_mending(self.path)
         if make_private_file(self.path):
             sync_folder(self.path)
+        found: list[str] = []
         try:
             found = look_at(self.path, was_used=not lock.is_first, ended_in_order=bool(lock.ended_in_order))
-            self.losses += found
             connection = self._reconnect()
-            quick_check(connection, self.path)
+            found += check_whole(connection, self.path)
             if found:
                 at = time.time()
                 connection.executemany("INSERT INTO losses VALUES (?, ?)", [(at, text) for text in found])
+            self.losses += found
         except DAMAGE as error:
             if not is_damage(error):
                 raise
             if lock.is_first:
                 raise ConfigError(f"{self.path} is not a store: {error}; name another file, or move it away") from error
+            self.losses += found
             self._mend(error)
 
     def _mend(self, error: Exception) -> None:
@@ -169,6 +171,7 @@ class Database:
     def _reconnect(self) -> sqlite3.Connection:
         connection = self._connection = self._connect(self.path)
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._synchronous else 'NORMAL'}")
         self._schema.make_ready(connection, self.path, lambda version: self._back_up(connection, version))
         self._rows = ManyRows(connection)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Final, NamedTuple
 
+from mqttsecure.store.tables import HIGHEST
+
 __all__ = ["Fault", "find_faults", "mend_faults"]
 
 
@@ -31,8 +33,31 @@ class _Rule(NamedTuple):
 
 _GONE: Final = "session NOT IN (SELECT key FROM sessions) AND session NOT IN (SELECT session FROM ended)"
 
+_NEVER: Final = "hold what was never written"
+
 # In the order in which they can be mended: what the first delete may leave others without what these refer to.
 _RULES: Final = (
+    _Rule(
+        "wrong_sessions",
+        "sessions",
+        "NOT json_valid(CAST(facts AS TEXT)) OR (will IS NOT NULL AND NOT json_valid(CAST(will AS TEXT)))",
+        f"sessions {_NEVER}",
+    ),
+    _Rule("wrong_writers", "writers", "NOT json_valid(CAST(content AS TEXT))", f"writers {_NEVER}"),
+    *(
+        _Rule(
+            f"wrong_{table}",
+            table,
+            " OR ".join(f"{column} NOT BETWEEN 0 AND {most}" for (of, column), most in HIGHEST.items() if of == table),
+            f"{text} {_NEVER}",
+        )
+        for table, text in (
+            ("subscriptions", "subscriptions"),
+            ("messages", "messages"),
+            ("entries", "queued messages"),
+            ("incoming", "Packet Identifiers"),
+        )
+    ),
     _Rule(
         "subscriptions_without_session", "subscriptions", _GONE, "subscriptions belong to sessions that are not there"
     ),

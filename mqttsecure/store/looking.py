@@ -108,7 +108,8 @@ def _principals(connection: sqlite3.Connection) -> list[dict[str, Any]]:
         of(authority, name).update(sessions=sessions, queued=int(queued), queued_bytes=int(octets))
     for authority, name, retained in connection.execute(
         """
-        SELECT json_extract(w.content, '$.principal.authority'), json_extract(w.content, '$.principal.name'), count(*)
+        SELECT json_extract(CAST(w.content AS TEXT), '$.principal.authority'),
+            json_extract(CAST(w.content AS TEXT), '$.principal.name'), count(*)
         FROM retained AS r JOIN messages AS m ON m.id = r.message JOIN writers AS w ON w.id = m.writer GROUP BY 1, 2
         """
     ):

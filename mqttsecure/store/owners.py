@@ -68,8 +68,8 @@ def belongings(connection: sqlite3.Connection, owner: Owner) -> Belongings:
 
 
 _WRITERS_OF = (
-    "SELECT id FROM writers WHERE json_extract(content, '$.principal.authority') = ? "
-    "AND json_extract(content, '$.principal.name') = ?"
+    "SELECT id FROM writers WHERE json_extract(CAST(content AS TEXT), '$.principal.authority') = ? "
+    "AND json_extract(CAST(content AS TEXT), '$.principal.name') = ?"
 )
 _RETAINED_OF = f"FROM retained AS r JOIN messages AS m ON m.id = r.message WHERE m.writer IN ({_WRITERS_OF})"
 

@@ -16,28 +16,13 @@ from typing import Any, Final
 from mqttsecure.store.invariants import mend_faults
 from mqttsecure.store.places import beside
 from mqttsecure.store.statements import MOST_ROWS, ManyRows
-from mqttsecure.store.tables import ALL, Table
+from mqttsecure.store.tables import ALL, HIGHEST, Table
 from mqttsecure.store.walking import Walk
 
 __all__ = ["JSON_COLUMNS", "check_value", "salvage"]
 
 _PAGE: Final = 4096
 _MAGIC: Final = b"SQLite format 3\0"
-
-_RANGES: Final = {
-    ("subscriptions", "qos"): 2,
-    ("subscriptions", "no_local"): 1,
-    ("subscriptions", "retain_as_published"): 1,
-    ("subscriptions", "retain_handling"): 2,
-    ("subscriptions", "identifier"): 268_435_455,
-    ("messages", "qos"): 2,
-    ("messages", "retain"): 1,
-    ("entries", "qos"): 2,
-    ("entries", "retain"): 1,
-    ("entries", "packet_id"): 65_535,
-    ("incoming", "packet_id"): 65_535,
-}
-"""The highest value of columns that have one: where a row holds another, it is not what was written."""
 
 _TYPES: Final[dict[str, Any]] = {"I": int, "R": float, "T": bytes, "B": bytes}
 
@@ -198,7 +183,7 @@ def check_value(table: str, column: str, kind: str, value: Any) -> Any:
         raise ValueError("it is of another type")
     if kind == "TEXT":
         return value.decode()
-    if kind == "INTEGER" and not 0 <= value <= _RANGES.get((table, column), value):
+    if kind == "INTEGER" and not 0 <= value <= HIGHEST.get((table, column), value):
         raise ValueError("it is out of range")
     if (table, column) in JSON_COLUMNS:
         _check_json(value)

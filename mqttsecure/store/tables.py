@@ -9,6 +9,7 @@ __all__ = [
     "ALL",
     "ENDED",
     "ENTRIES",
+    "HIGHEST",
     "INCOMING",
     "MESSAGES",
     "RETAINED",
@@ -60,3 +61,18 @@ RETAINED: Final = _table("retained", "namespace topic message", "TTI", 2)
 ENDED: Final = _table("ended", "session", "I", 1)
 
 ALL: Final = (SESSIONS, SUBSCRIPTIONS, WRITERS, MESSAGES, ENTRIES, INCOMING, RETAINED, ENDED)
+
+HIGHEST: Final = {
+    ("subscriptions", "qos"): 2,
+    ("subscriptions", "no_local"): 1,
+    ("subscriptions", "retain_as_published"): 1,
+    ("subscriptions", "retain_handling"): 2,
+    ("subscriptions", "identifier"): 268_435_455,
+    ("messages", "qos"): 2,
+    ("messages", "retain"): 1,
+    ("entries", "qos"): 2,
+    ("entries", "retain"): 1,
+    ("entries", "packet_id"): 65_535,
+    ("incoming", "packet_id"): 65_535,
+}
+"""The highest value of columns that have one: where a row holds another, it is not what was written."""

@@ -67,9 +67,9 @@ class Walk:
             except ERRORS:
                 pass
             # The iterator was one row ahead, and has dropped that row with the error.
-            while (behind := self._one_behind(self._furthest(start, last))) is not None:
-                last = behind[: self._width]
-                yield behind
+            while (dropped := self._one_behind(self._furthest(start, last))) is not None:
+                last = dropped[: self._width]
+                yield dropped
             self.gaps += 1
             start = self._beyond(self._furthest(start, last)) if self.gaps <= _MOST_GAPS else None
             if start is None:
