@@ -61,8 +61,12 @@ class Peer:
 class _Server:
     """Accepts connections one after another until it is stopped."""
 
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, receive_buffer: int = 0) -> None:
+        self._listener = socket.socket()
+        if receive_buffer:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -95,10 +99,10 @@ class _Server:
 class FakeBroker(_Server):
     """Speaks in the clear, as ``behave`` says."""
 
-    def __init__(self, behave: Callable[[Peer], object]) -> None:
+    def __init__(self, behave: Callable[[Peer], object], receive_buffer: int = 0) -> None:
         self._behave = behave
         self.connections = 0
-        super().__init__()
+        super().__init__(receive_buffer)
 
     def serve(self, connection: socket.socket) -> None:
         self.connections += 1

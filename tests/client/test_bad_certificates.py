@@ -41,7 +41,7 @@ class BadCertificateCase(TestCase):
     async def attempt(self, server: TlsServer, host: str = "localhost", **tls: Any) -> ClientError:
         """What the client says; it never connects, as the server speaks no MQTT."""
         options = ClientOptions(
-            username="alice", password=b"s3cret", tls=TlsOptions(**{"ca_file": self.ca.file, **tls}), connect_timeout=2
+            username="alice", password=b"s3cret", tls=TlsOptions(**{"ca_file": self.ca.file, **tls}), connect_timeout=60
         )
         try:
             await connect(f"mqtts://{host}:{server.port}", reactor, options)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 
 from twisted.internet import reactor
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mqttsecure.client.client import connect
+from mqttsecure.client.address import Address
+from mqttsecure.client.client import Client
 from mqttsecure.client.failures import TlsFailed
-from mqttsecure.client.options import ClientOptions
+from mqttsecure.client.options import ClientOptions, TlsOptions
+from mqttsecure.client.trust import Trust
 from tests.client.brokers import PATIENCE
 from tests.client.network import Network
 
@@ -63,6 +68,14 @@ class HandshakeTests(TestCase):
 
     timeout = 120
 
+    def client_of(self, port: int, clock: Clock) -> Client:
+        """A client whose time is the test's."""
+        address = Address("127.0.0.1", port, True)
+        trust = Trust(address, TlsOptions())
+        endpoint = wrapClientTLS(trust, HostnameEndpoint(reactor, "127.0.0.1", port))
+        ignore: Callable[[object], None] = lambda what: None  # noqa: E731  # shorter than a function
+        return Client(address, clock, ClientOptions(), lambda: (endpoint, trust.judge), ignore, ignore, lambda: 0.0)
+
     async def test_silent(self) -> None:
         """A port that takes the connection and never speaks TLS is given up in time."""
         listener = socket.create_server(("127.0.0.1", 0))
@@ -70,9 +83,14 @@ class HandshakeTests(TestCase):
         accepted: list[socket.socket] = []
         thread = threading.Thread(target=lambda: accepted.append(listener.accept()[0]), daemon=True)
         thread.start()
-        url = f"mqtts://127.0.0.1:{listener.getsockname()[1]}"
+        clock = Clock()
+        client = self.client_of(listener.getsockname()[1], clock)
+        started = client.start()
+        while not accepted or client._dialling is not None:
+            await deferLater(reactor, 0.01)
+        clock.advance(31)
         try:
-            await connect(url, reactor, ClientOptions(connect_timeout=0.3))
+            await started
         except TlsFailed as error:
             self.assertIn("took too long", str(error))
             self.assertTrue(error.transient)
