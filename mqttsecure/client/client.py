@@ -8,23 +8,21 @@ from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any, Final
 
-from twisted.internet import error as network
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.defer import TimeoutError as DeferredTimeoutError
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from mqttsecure.client.address import Address, parse_address
 from mqttsecure.client.backoff import Waits
 from mqttsecure.client.consuming import Consumer, Inbox
+from mqttsecure.client.dialling import Dial, dialling, unreachable
 from mqttsecure.client.events import Answered, Arrived, Connected, Event, Granted, Published
-from mqttsecure.client.failures import AddressInvalid, ClientClosed, ClientError, ConnectionLost, Unreachable
+from mqttsecure.client.failures import ClientClosed, ClientError, ConnectionLost
 from mqttsecure.client.machine import Machine, State
 from mqttsecure.client.options import ClientOptions
 from mqttsecure.client.protocol import ClientProtocol
-from mqttsecure.client.trust import Judge, Trust
+from mqttsecure.client.trust import Judge
 from mqttsecure.wire.constants import ReasonCode
 from mqttsecure.wire.packets import Properties, Publish, SubscriptionRequest
 
@@ -35,9 +33,6 @@ _STEADY: Final = 10.0
 out at once is not asked ever faster."""
 
 _RANDOM: Final = SystemRandom()
-
-Dial = Callable[[], tuple[IStreamClientEndpoint, Judge | None]]
-"""Makes the endpoint of one attempt, and with TLS what judges the broker there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +81,11 @@ def connect(
     options = options or ClientOptions()
     try:
         address = parse_address(endpoint)
-        dial = _dialling(address, reactor, options)
+        dial = dialling(address, reactor, options)
     except ClientError as error:
         return fail(error)
     client = Client(address, reactor, options, dial, on_message, on_change, random)
     return client.start()
-
-
-def _dialling(address: Address, reactor: Any, options: ClientOptions) -> Dial:
-    if not address.is_tls and not address.is_loopback and not options.allow_plaintext:
-        raise AddressInvalid(
-            f"{address} is plaintext: everybody on the way could read the password and all messages",
-            "use mqtts://, or allow plaintext if the network is safe",
-        )
-
-    def dial() -> tuple[IStreamClientEndpoint, Judge | None]:
-        plain = HostnameEndpoint(reactor, address.host, address.port, timeout=options.connect_timeout)
-        if not address.is_tls:
-            return plain, None
-        # The files are read for each attempt, as they may have been renewed.
-        trust = Trust(address, options.tls)
-        return wrapClientTLS(trust, plain, reactor), trust.judge
-
-    return dial
 
 
 class Client:
@@ -302,7 +279,7 @@ class Client:
     def _not_dialled(self, failure: Failure) -> None:
         self._dialling = None
         self._protocol = None
-        self.on_lost(_unreachable(failure, self.address, self._options.connect_timeout))
+        self.on_lost(unreachable(failure, self.address, self._options.connect_timeout))
 
     def on_event(self, event: Event) -> None:
         """The machine tells something."""
@@ -413,29 +390,3 @@ class Client:
             over.callback(None)
         else:
             over.errback(self._end)
-
-
-def _unreachable(failure: Failure, address: Address, patience: float) -> ClientError:
-    """Why there is no TCP connection."""
-    error = failure.value
-    if isinstance(error, ClientError):
-        return error
-    if isinstance(error, CancelledError):
-        return ClientClosed("the client was disconnected before it was connected", "connect anew")
-    if isinstance(error, network.DNSLookupError):
-        return Unreachable(
-            f"there is no host {address.host!r}", "mend the name, or see to the network's name service", transient=True
-        )
-    if isinstance(error, network.ConnectionRefusedError):
-        return Unreachable(
-            f"nothing listens on {address.host} port {address.port}: connection refused",
-            "is the broker running, and is that its port?",
-        )
-    if isinstance(error, DeferredTimeoutError | network.TimeoutError):
-        return Unreachable(
-            f"no answer from {address.host} port {address.port} within {patience:g} s",
-            "is that its address, and does a firewall keep it away?",
-        )
-    return Unreachable(
-        f"{address.host} port {address.port} cannot be reached: {failure.getErrorMessage()}", "see to the network"
-    )

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from mqttsecure.client.channel import Channel
-from mqttsecure.client.events import Answered, Arrived, Ended, Event, Granted
+from mqttsecure.client.events import Answered, Arrived, Ended, Event
 from mqttsecure.client.failures import (
     BrokerFault,
     ClientClosed,
     ClientError,
     ConnectionLost,
     Disconnected,
-    OptionsInvalid,
-    QueueFull,
-    SubscribeRefused,
     TlsFailed,
 )
 from mqttsecure.client.handshake import Handshake
@@ -29,12 +26,12 @@ from mqttsecure.client.inbound import Inbound
 from mqttsecure.client.liveness import Liveness, Silence
 from mqttsecure.client.options import ClientOptions
 from mqttsecure.client.outbound import Outbound
-from mqttsecure.client.reasons import TRANSIENT_CODES, disconnect_words, is_refusal, refusal_words
-from mqttsecure.client.session import MAXIMUM_REQUESTS, Request, Session, prepare
-from mqttsecure.errors import EncodeError, MqttError, ProtocolError
+from mqttsecure.client.reasons import TRANSIENT_CODES, disconnect_words
+from mqttsecure.client.session import Session, prepare
+from mqttsecure.client.subscribing import Subscribing
+from mqttsecure.errors import MqttError, ProtocolError
 from mqttsecure.wire.constants import MQTT_5_0, PacketType, ReasonCode
 from mqttsecure.wire.decoder import Decoder
-from mqttsecure.wire.encoder import encode_packet
 from mqttsecure.wire.packets import (
     Auth,
     Connack,
@@ -63,9 +60,6 @@ _TLS_ALERT: Final = b"\x15\x03"
 
 _OF_SERVER: Final = REASON_CODES_OF_SERVER_ONLY[PacketType.DISCONNECT]
 
-_RESUBSCRIBE: Final = 100
-"""Topic Filters in one SUBSCRIBE of our own: far below any broker's packet size with usual filters."""
-
 
 class State(enum.Enum):
     """Of the current connection."""
@@ -92,6 +86,7 @@ class Machine:
         self._handshake = Handshake(options, self._channel)
         self._outbound = Outbound(self.session, self._channel, options.in_flight)
         self._inbound = Inbound(self.session, self._channel, options.receive_maximum, options.topic_alias_maximum)
+        self._subscribing = Subscribing(self.session, self._channel)
         self._liveness = Liveness(options.ping_timeout, options.answer_timeout)
         self._decoder = Decoder(options.version, options.maximum_packet_size, from_client=False)
         self._deadline = 0.0
@@ -150,7 +145,7 @@ class Machine:
             except MqttError as error:
                 self._fault(error)
             except ClientError as error:
-                self._end(error)
+                self._end(error, ReasonCode.SUCCESS)
         return self._channel.events.popleft() if self._channel.events else None
 
     def take_outbox(self, now: float) -> bytes:
@@ -222,25 +217,10 @@ class Machine:
         """End subscriptions."""
         return self._request(Unsubscribe(1, list(topic_filters), properties))
 
-    def _request(self, packet: Subscribe | Unsubscribe, token: int | None = None) -> int:
-        if len(self.session.requests) >= MAXIMUM_REQUESTS:
-            raise QueueFull(
-                f"{MAXIMUM_REQUESTS} subscriptions have no answer yet", "wait for earlier ones to be answered"
-            )
-        try:
-            encode_packet(packet, self._options.version)
-        except EncodeError as error:
-            raise OptionsInvalid(f"{type(packet).__name__.upper()} cannot be sent: {error}", "mend it") from error
+    def _request(self, packet: Subscribe | Unsubscribe) -> int:
         token = self._next_token()
-        self._ask(Request(token, packet))
+        self._subscribing.ask(token, packet, is_connected=self.state is State.CONNECTED)
         return token
-
-    def _ask(self, request: Request) -> None:
-        packet = request.packet
-        packet.packet_id = self.session.new_id()
-        self.session.requests[packet.packet_id] = request
-        if self.state is State.CONNECTED:
-            self._channel.send(packet)
 
     def acknowledge(self, arrived: Arrived, reason_code: int = 0) -> None:
         """The application is done with a message; a Reason Code of 0x80 or more tells a 5.0 broker that it failed."""
@@ -292,76 +272,14 @@ class Machine:
         self.state = State.CONNECTED
         self._channel.events.append(connected)
         self._inbound.resume()
-        requests = list(self.session.requests.values())
-        self.session.requests.clear()
-        if not connected.session_present:
-            requests = self._subscribe_again() + [each for each in requests if each.token is not None]
-        for request in requests:
-            self._ask(request)
+        self._subscribing.resume(connected.session_present)
         self._outbound.resume(connected.session_present)
 
-    def _subscribe_again(self) -> list[Request]:
-        """SUBSCRIBE packets for what was granted in a session that the broker does not know any more."""
-        by_identifier: dict[int, list[SubscriptionRequest]] = {}
-        for subscription, identifier in self.session.subscriptions.values():
-            by_identifier.setdefault(identifier, []).append(subscription)
-        found = []
-        for identifier, subscriptions in by_identifier.items():
-            for first in range(0, len(subscriptions), _RESUBSCRIBE):
-                properties: Properties = {"subscription_identifier": [identifier]} if identifier else {}
-                found.append(Request(None, Subscribe(1, subscriptions[first : first + _RESUBSCRIBE], properties)))
-        return found
-
     def _on_suback(self, packet: Suback) -> None:
-        request = self._requested(packet.packet_id, Subscribe, len(packet.reason_codes))
-        asked = cast(Subscribe, request.packet)
-        identifier = asked.properties.get("subscription_identifier", [0])[0]
-        codes = {}
-        for subscription, code in zip(asked.subscriptions, packet.reason_codes, strict=True):
-            codes[subscription.topic_filter] = code
-            if is_refusal(code):
-                self.session.subscriptions.pop(subscription.topic_filter, None)
-            else:
-                self.session.subscriptions[subscription.topic_filter] = (subscription, identifier)
-        self._answer(request, codes, packet.properties, "subscription to")
+        self._subscribing.on_suback(packet)
 
     def _on_unsuback(self, packet: Unsuback) -> None:
-        count = len(packet.reason_codes) if self._options.version == MQTT_5_0 else None
-        request = self._requested(packet.packet_id, Unsubscribe, count)
-        topic_filters = cast(Unsubscribe, request.packet).topic_filters
-        codes = dict(zip(topic_filters, packet.reason_codes or [0] * len(topic_filters), strict=True))
-        for topic_filter, code in codes.items():
-            if not is_refusal(code):
-                self.session.subscriptions.pop(topic_filter, None)
-        self._answer(request, codes, packet.properties, "end of the subscription to")
-
-    def _requested(self, packet_id: int, kind: type, codes: int | None) -> Request:
-        request = self.session.requests.get(packet_id)
-        if request is None or not isinstance(request.packet, kind):
-            raise ProtocolError(f"an answer to the {kind.__name__.upper()} {packet_id}, which was not asked")
-        packet = request.packet
-        asked = len(packet.subscriptions if isinstance(packet, Subscribe) else packet.topic_filters)
-        if codes is not None and codes != asked:
-            # v5.0 [MQTT-3.8.4-6], [MQTT-3.11.3-1]
-            raise ProtocolError(f"{codes} codes in answer to {asked} Topic Filters")
-        return self.session.requests.pop(packet_id)
-
-    def _answer(self, request: Request, codes: dict[str, int], properties: Properties, what: str) -> None:
-        refused = {topic_filter: code for topic_filter, code in codes.items() if is_refusal(code)}
-        if not refused:
-            if request.token is not None:
-                self._channel.events.append(Answered(request.token, Granted(codes, properties)))
-            return
-        topic_filter, code = next(iter(refused.items()))
-        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        said = properties.get("reason_string", "")
-        cause, mend = refusal_words(code, f"the {what} {topic_filter!r}{more}", said)
-        error = SubscribeRefused(cause, mend, reason_code=code, reason_codes=codes)
-        if request.token is not None:
-            self._channel.events.append(Answered(request.token, None, error))
-        else:
-            # What the application counts on is not there any more, and it waits for no answer that could tell it.
-            self._end(error, 0)
+        self._subscribing.on_unsuback(packet)
 
     def _on_pingresp(self, packet: Pingresp) -> None:
         self._liveness.ponged()

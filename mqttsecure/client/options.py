@@ -6,9 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
-
-from OpenSSL import SSL
+from typing import Any, Final, Protocol, runtime_checkable
 
 from mqttsecure.client.failures import OptionsInvalid
 from mqttsecure.client.pins import check_pin
@@ -72,7 +70,7 @@ class TlsOptions:
     server_name: str | None = None
     pin: str | None = None
     verify: bool = True
-    adjust: Callable[[SSL.Context], object] | None = None
+    adjust: Callable[[Any], object] | None = None  # of an OpenSSL.SSL.Context, which has no place in the protocol
 
     def __post_init__(self) -> None:
         if self.pin is not None:
