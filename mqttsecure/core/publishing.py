@@ -262,17 +262,20 @@ class Publishing:
     ) -> None:
         """Deliver a message that was accepted, and acknowledge it.
 
-        PUBREC goes first: who subscribes to what it publishes then sees its own exchange in order. The message is
-        delivered with the PUBLISH and not again until PUBREL lets its identifier go (v5.0 figure 4.3, method B).
+        PUBREC goes first where it can: who subscribes to what it publishes then sees its own exchange in order. Where
+        what it promises is noted only by the deliveries, it comes after them. The message is delivered with the
+        PUBLISH and not again until PUBREL lets its identifier go (v5.0 figure 4.3, method B).
         ``changes`` is what the journal counted before the message was accepted.
         """
         journal = self._state.journal
+        is_owed = packet.qos > 0
+        is_noted = journal.changes != changes or not journal.is_on
         if route is None or route.verdict.residual is not None:
             targets, groups = self._receivers(message, connection.session)
             matched = bool(targets or groups)
-            if packet.qos == 2:
-                touched = journal.changes != changes or (journal.is_on and _any_durable(targets, groups))
-                self._acknowledge(connection, packet, matched, touched, now)
+            if packet.qos == 2 and (is_noted or not _any_durable(targets, groups)):
+                is_owed = False
+                self._acknowledge(connection, packet, matched, journal.changes != changes, now)
             self._deliver_all(targets, groups, message, now)
             if not matched and not packet.retain:
                 self._state.unheard.note(connection.facts, message.topic, now)
@@ -280,13 +283,11 @@ class Publishing:
             if route.stamp != self._state.tree.stamp:
                 self._routing.resolve(connection, route, now)
             matched = route.matched
-            if packet.qos == 2:
-                touched = journal.changes != changes or (
-                    journal.is_on and _any_durable([*route.acknowledged, *route.rest], route.groups)
-                )
-                self._acknowledge(connection, packet, matched, touched, now)
+            if packet.qos == 2 and (is_noted or not _any_durable([*route.acknowledged, *route.rest], route.groups)):
+                is_owed = False
+                self._acknowledge(connection, packet, matched, journal.changes != changes, now)
             self._routing.follow(route, message, connection.five, now)
-        if packet.qos == 1:
+        if is_owed:
             self._acknowledge(connection, packet, matched, journal.changes != changes, now)
 
     def _acknowledge(self, connection: Connection, packet: Publish, matched: bool, touched: bool, now: float) -> None:

@@ -314,14 +314,31 @@ class Queues:
         if permitted and self._deliveries.transmit(connection, delivery, packet_id, True, now):
             connection.send_quota -= 1
             return
+        message, qos, _, _, group, _ = delivery
         del session.inflight[packet_id]
-        session.inflight_octets -= len(delivery[0].payload)
-        self._deliveries.forget(session, delivery)
+        session.inflight_octets -= len(message.payload)
+        if qos == 2:
+            self._release(session, connection, delivery, packet_id, now)
+        else:
+            self._deliveries.forget(session, delivery)
         if not permitted:
-            message, qos, _, _, group, _ = delivery
             # v5.0 [MQTT-4.8.2-5]: a QoS 2 message that was sent to one member goes to no other.
             group = group if qos == 1 else None
             self._deliveries.denied(session, message, group, frozenset(), verdict, now)
+
+    def _release(
+        self, session: Session, connection: Connection, delivery: Delivery, packet_id: int, now: float
+    ) -> None:
+        """End a QoS 2 delivery that may have arrived, and goes no more, with PUBREL as if PUBREC had come.
+
+        A client that has it keeps its Packet Identifier until then, and would take the next message of that identifier
+        for the same; one that has not answers PUBCOMP all the same (v5.0 section 3.7.2.1, 0x92).
+        """
+        session.inflight[packet_id] = delivery[5]
+        if session.record is not None:
+            self._state.journal.release(session, session.record, delivery, packet_id)
+        connection.send_quota -= 1
+        self._state.acknowledge(connection, Pubrel(packet_id), session.record is not None, now)
 
     def _unsent_resumed(self, session: Session, verdict: Verdict, now: float) -> None:
         """The verdict on the first of ``unsent`` has come."""

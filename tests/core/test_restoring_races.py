@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.core.decisions import Stage
 from mqttsecure.wire.encoder import encode_packet
+from mqttsecure.wire.packets import Pubrec
 from tests.support.core import Bench, Client
 from tests.support.late_store import LateStore
 
@@ -97,6 +98,16 @@ class RaceTests(SynchronousTestCase):
         self.assertEqual(bench.core.state.tree.count, 0)
         self.assertEqual(len(bench.store.contents.sessions), 2)  # type: ignore[union-attr]
         self.assertEqual(self._connected(bench, "d").payloads(), [])
+
+    def test_a_message_of_qos_2_is_on_disk_before_a_client_without_a_session_is_told(self) -> None:
+        """PUBREC is a promise to whoever sent the message, not only to those who come back."""
+        self._subscriber()
+        writer = self._connected(self.bench, "w", clean=True, session_expiry_interval=0)
+        for payload in (b"1", b"2", b"3"):  # by the long way, and by the short ones
+            writer.publish("t", payload, qos=2)
+            self.assertEqual(writer.take(Pubrec), [])
+            self.bench.disk()
+            self.assertEqual(len(writer.take(Pubrec)), 1)
 
     def _write(self, bench: Bench, payload: bytes) -> None:
         writer = self._connected(bench, "w")

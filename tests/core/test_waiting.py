@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mqttsecure.core.decisions import Purpose, Stage
 from mqttsecure.core.events import Dropped
 from mqttsecure.core.limits import Limits
+from mqttsecure.wire.packets import Pubcomp, Pubrel
 from tests.support.core import Bench, Client
 
 _KEPT = {"user": "u", "clean": False, "session_expiry_interval": 1000}
@@ -241,7 +242,7 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual([each.dup for each in messages], [True] * 3 + [False] * 2)
 
     def test_sent_again_denied_and_asked_again(self) -> None:
-        """A late denial forgets it; an answer of older policies asks again."""
+        """A late denial ends it, without the message; an answer of older policies asks again."""
         self.writer.publish("slow", b"1", qos=2)
         self.writer.publish("fast", b"2", qos=2)
         self.reader.lose()
@@ -253,6 +254,9 @@ class HeadTests(SynchronousTestCase):
         old.pending.resolve(verdict)
         self.bench.chain.answer(False)
         self.assertEqual([(each.payload, each.packet_id) for each in self.reader.messages()], [(b"2", 2)])
+        # It may have arrived, and would make the reader take the next one with its identifier for the same.
+        self.assertEqual([each.packet_id for each in self.reader.take(Pubrel)], [1])
+        self.reader.send(Pubcomp(1))
         self.assertEqual(list(self.bench.core.state.sessions["reader"].inflight), [2])
 
     def test_acknowledged_before_the_verdict(self) -> None:
