@@ -309,7 +309,11 @@ class HandshakeReader:
         self._secrets.remember(state, b"")
         self._done(side)
         state.post_handshake = None
-        return f"verify_data {raw[4:].hex()}", (field,), [check, *self._secrets.take_premaster_check()]
+        return (
+            f"{len(raw) - 4} bytes that only both ends can compute",
+            (field,),
+            [check, *self._secrets.take_premaster_check()],
+        )
 
     def _done(self, side: Side) -> None:
         state = self._state

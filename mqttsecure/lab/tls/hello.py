@@ -145,8 +145,9 @@ def _random(cursor: Cursor, retry: bool = False) -> Field:
 def _session_id(cursor: Cursor, meaning: str) -> tuple[Field, bytes]:
     start = cursor.position
     value = cursor.vector(1, "the session id")
-    text = value.hex() or "empty"
-    return cursor.field("session_id", start, value.hex(), text, meaning), value
+    if not value:
+        meaning = "no session of before is meant"
+    return cursor.field("session_id", start, value.hex(), value.hex() or "empty", meaning), value
 
 
 def _extensions(cursor: Cursor, message: str) -> tuple[Field, tuple[Field, ...]]:

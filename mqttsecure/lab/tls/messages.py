@@ -31,6 +31,8 @@ __all__ = [
 _MAX_CERTIFICATES: Final = 64
 """Certificates in one message: chains have two to four."""
 _NAMED_CURVE: Final = 3
+_SHOWN: Final = 48
+"""Bytes of a key or signature that a person is shown; programs have all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class KeyExchange:
 
 
 def _bytes_field(cursor: Cursor, name: str, start: int, value: bytes, meaning: str) -> Field:
-    return cursor.field(name, start, value.hex(), f"{len(value)} bytes: {value.hex()}", meaning)
+    shown = value[:_SHOWN].hex() + ("..." if len(value) > _SHOWN else "")
+    return cursor.field(name, start, value.hex(), f"{len(value)} bytes: {shown}" if value else "empty", meaning)
 
 
 def read_signature(cursor: Cursor, with_scheme: bool) -> tuple[Signature, tuple[Field, ...]]:
