@@ -215,7 +215,21 @@ class _Judge:
                     sizes.append(message.length)
         return sizes
 
+    def _lost(self) -> str | None:
+        """What of the conversation is not in the capture, so that nobody can say how it went."""
+        tcp = self.connection.tcp
+        for sender, other in (("client", "server"), ("server", "client")):
+            if tcp.starts_midway[sender] and not tcp.bytes[sender]:
+                return f"only what the {other} sent is in the capture: capture both directions"
+        for sender in ("client", "server"):
+            if tcp.missing[sender] or tcp.starts_midway[sender]:
+                return f"the handshake is not whole in the capture: bytes of the {sender} are missing"
+        return None
+
     def _incomplete(self, facts: TlsFacts) -> tuple[str, bool, str]:
+        lost = self._lost()
+        if lost is not None:
+            return "incomplete", False, lost
         closed = [each for each in self.said if each.kind == "encrypted_record" and each.sender == "client"]
         if closed and facts.version is not None and facts.version.startswith("TLS 1.3"):
             text = (

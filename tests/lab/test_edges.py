@@ -230,6 +230,16 @@ class LossTests(SynchronousTestCase):
         outcomes = {check.key: check.outcome for check in connection.checks}
         self.assertNotIn(Outcome.BAD, outcomes.values(), outcomes)
 
+    def test_one_direction_alone(self) -> None:
+        """A tap that sees one end only: what it said is read, and no refusal is made up."""
+        for name in ("tls12", "tls13", "mutual 1.3"):
+            recording = recording_of(name)
+            frames = record(recording).frames
+            for sender, mac in (("server", b"\x02\0\x0a\x4d\0\x0a"), ("client", b"\x02\0\x0a\x4d\0\x1e")):
+                verdict = one([frame for frame in frames if frame[1][6:12] == mac], recording.key_log).verdict
+                self.assertEqual((verdict.outcome, verdict.refused), ("incomplete", False), (name, sender))
+                self.assertIn(f"only what the {sender} sent is in the capture", verdict.text)
+
     def test_frames_that_were_cut(self) -> None:
         """A snap length of 100 bytes: it is told, and nothing is made up."""
         recording = recording_of("tls12")

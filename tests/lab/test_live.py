@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -111,8 +112,25 @@ class LiveTests(LiveCase):
 
     def test_a_wrong_certificate(self) -> None:
         """Every fault is told, and no user name or password has gone out."""
-        with server(self.folder, found=credential("elsewhere.test", issuer=root("Rogue"))) as port:
-            connection = self.ask(port, "--timeout", "2", code=3)
+        rogue = credential("elsewhere.test", issuer=root("Rogue"))
+        (self.folder / "rogue.pem").write_bytes(rogue.pem + rogue.key_pem)
+        self.authority.write_bytes(root().pem)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / "rogue.pem")
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def broker() -> None:
+            peer, _address = listener.accept()
+            with context.wrap_socket(peer, server_side=True) as connection:
+                connection.recv(1000)
+                connection.sendall(b"\x20\x02\0\0")
+                connection.recv(1000)
+
+        thread = threading.Thread(target=broker, daemon=True)
+        thread.start()
+        connection = self.ask(listener.getsockname()[1], code=3)
+        thread.join(30)
+        listener.close()
         keys = {finding["key"] for finding in connection["verdict"]["findings"]}
         self.assertEqual(keys, {"certificate_name", "certificate_trust"})
         (connect,) = (each for each in connection["messages"] if each["kind"] == "connect")
