@@ -16,15 +16,16 @@ from tests.lab.authority import Credential, credential, root
 from tests.lab.traffic import Recording
 from tests.support.foreign import require
 
-__all__ = ["converse"]
+__all__ = ["Step", "converse"]
 
 _PATIENCE: Final = 60.0
 _ACCEPT: Final = re.compile(rb"ACCEPT .*:(\d+)\s")
 
-Step = tuple[str, bytes]
+Step = tuple[str, bytes] | tuple[str, bytes, int]
 """Which of the two programs, and what is typed there; the next step waits until that program has sent something.
 
-Nothing typed waits until that program, too, has sent something since the last time that something was typed.
+Nothing typed waits until that program, too, has sent something since the last time that something was typed. A number
+waits for a record with that many bytes, where the program may still be sending something else.
 """
 
 
@@ -108,13 +109,16 @@ def _ask(
         relay.wait_for_handshake()
         if made is not None:
             relay.wait_for(lambda: made.exists() and made.stat().st_size > 0)
-        for who, text in steps:
+        for who, text, *size in steps:
             process = asking if who == "client" else serving
             if text:
                 relay.mark()
                 if not _type(process, text):
                     break
-            relay.wait_for_more(who)
+            if size:
+                relay.wait_for_record(who, size[0])
+            else:
+                relay.wait_for_more(who)
         if asking.stdin is not None:
             asking.stdin.close()
         relay.finish()
@@ -189,6 +193,18 @@ class _Relay:
     def wait_for_more(self, who: str) -> None:
         """Carry until that end has said something since the mark."""
         self.wait_for(lambda: any(each is (who == "client") for each, _data in self.chunks[self._marked :]))
+
+    def wait_for_record(self, who: str, size: int) -> None:
+        """Carry until that end has sent a record with a body of that size."""
+        self.wait_for(lambda: size in self._sizes(who))
+
+    def _sizes(self, who: str) -> list[int]:
+        data = b"".join(data for from_client, data in self.chunks if from_client is (who == "client"))
+        sizes = []
+        while len(data) >= 5:
+            sizes.append(int.from_bytes(data[3:5], "big"))
+            data = data[5 + sizes[-1] :]
+        return sizes
 
     def wait_for_handshake(self) -> None:
         """Carry until the server has answered the client's second flight, or the connection is over."""

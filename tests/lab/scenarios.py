@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from OpenSSL import SSL
 
 from mqttsecure.lab.tls.ffdhe import prime_of
 from tests.lab.authority import credential, root
-from tests.lab.relay import converse
+from tests.lab.relay import Step, converse
 from tests.lab.traffic import Recording, Setup, mqtt, talk
 
 __all__ = ["IN_MEMORY", "OPENSSL", "recording_of"]
@@ -139,7 +139,7 @@ def _cli(
     client: tuple[str, ...] = (),
     first: tuple[str, ...] = (),
     kind: str = "rsa",
-    steps: tuple[tuple[str, bytes], ...] = (_CONNECT,),
+    steps: Sequence[Step] = (_CONNECT,),
 ) -> Recording:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -153,8 +153,15 @@ _EARLY: Final = ("-tls1_3", "-sess_in", "session", "-early_data", "early")
 OPENSSL: Final[dict[str, Callable[[], Recording]]] = {
     "key update": lambda: _cli(
         client=("-tls1_3",),
-        # s_server answers a KeyUpdate when it has something else to say.
-        steps=(("client", b"K\n"), _CONNECT, ("server", mqtt()[1][1]), ("client", b"k\n"), ("client", mqtt()[2][1])),
+        # s_server answers a KeyUpdate when it says something else, the second time for certain: a record of 22.
+        steps=(
+            ("client", b"K\n"),
+            _CONNECT,
+            ("server", mqtt()[1][1], 21),
+            ("server", mqtt()[3][1], 22),
+            ("client", b"k\n"),
+            ("client", mqtt()[2][1]),
+        ),
     ),
     "pkcs1": lambda: _cli(client=("-tls1_2", "-sigalgs", "RSA+SHA256")),
     "finite field 1.3": lambda: _cli(client=("-tls1_3", "-groups", "ffdhe2048")),
