@@ -378,6 +378,19 @@ class StoreContract:
             await self.commit(removed=[(count, each) for each in gone], references=dict.fromkeys(gone, -1))
             self.assertEqual(await self.numbers(count), [count * 10_000 + count - 1])
 
+    async def test_large_messages(self) -> None:
+        """A batch with messages of any size is written whole."""
+        self.open_store()
+        sizes = [0, 3_000_000, 10, 600_000, 600_000, 1, 2_000_000, 1_048_576, 5]
+        await self.commit(
+            writers=[WriterRow(1, b"{}")],
+            messages=[message(key, payload=bytes([key]) * size) for key, size in enumerate(sizes, 1)],
+            sessions=[session(1)],
+            entries=[entry(1, key, key) for key in range(1, len(sizes) + 1)],
+        )
+        found = [each.message.payload for each in await self.entries(1) if each.message]
+        self.assertEqual(found, [bytes([key]) * size for key, size in enumerate(sizes, 1)])
+
     async def test_close_writes_what_was_given(self) -> None:
         """An orderly stop loses nothing, also of what nobody waited for."""
         self.open_store()

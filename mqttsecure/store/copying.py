@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_copying -*-
+# -*- test-case-name: tests.cli.test_store -*-
 """A copy of the file as it is at one moment, while others write to it: whole or not at all, and its owner's alone."""
 
 from __future__ import annotations

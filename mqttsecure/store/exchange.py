@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_exchange -*-
+# -*- test-case-name: tests.cli.test_store -*-
 """All rows as lines of JSON, and back: for another machine, another version, or eyes.
 
 The first line says what follows, the last how many rows that was; between them each line is a row with the name of its

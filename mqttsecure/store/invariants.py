@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_invariants -*-
+# -*- test-case-name: tests.store.test_damage -*-
 """What always holds between the rows of a store: each refers to rows that are there, and references are counted right.
 
 `mqttsecure store check` asks; what is left of a damaged file is made to fit.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_looking -*-
+# -*- test-case-name: tests.cli.test_store -*-
 """Looks into a store without changing it, also while a broker writes to it: what is in it, and whether it is sound."""
 
 from __future__ import annotations

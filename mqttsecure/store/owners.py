@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_owners -*-
+# -*- test-case-name: tests.cli.test_store -*-
 """Moves what belongs to a principal to another, or lets it go: sessions with their wills, and what it has written."""
 
 from __future__ import annotations

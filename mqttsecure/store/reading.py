@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_reading -*-
+# -*- test-case-name: tests.store.test_sqlite -*-
 """Rows as the core wants them back.
 
 What is read at the start is read row by row, as nobody else runs then. What is read while the broker serves comes as

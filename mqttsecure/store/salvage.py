@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_salvage -*-
+# -*- test-case-name: tests.store.test_damage -*-
 """What can be read of a damaged file, into a new one; what fits together stays."""
 
 from __future__ import annotations

@@ -163,13 +163,15 @@ class SqliteStore:
 
     def failed(self, text: str) -> None:
         """See :class:`mqttsecure.store.thread.Listener`."""
-        if self._problem is None:
+        is_new = self._problem is None
+        if is_new:
             self._problem = text
             self._delay = _FIRST_RETRY
-            self.on_problem(text)
         if self._thread is not None and (self._retrying is None or not self._retrying.active()):
             self._retrying = self._reactor.callLater(self._delay, self._thread.retry)
             self._delay = min(2 * self._delay, _LAST_RETRY)
+        if is_new:
+            self.on_problem(text)
 
     def recovered(self) -> None:
         """See :class:`mqttsecure.store.thread.Listener`."""

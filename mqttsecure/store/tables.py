@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_tables -*-
+# -*- test-case-name: tests.store.test_schema -*-
 """The tables of the file and their columns, in the order of the rows of ``core.records``."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_thread -*-
+# -*- test-case-name: tests.store.test_sqlite -*-
 """The one thread that writes. It is given batches and questions, and answers by calls in the reactor's thread.
 
 What has come while a transaction was under way goes into the next one together. A transaction that fails is kept and

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_tidying -*-
+# -*- test-case-name: tests.store.test_database -*-
 """What hangs on ended sessions goes in small steps, each a transaction of its own, so that no commit waits for long.
 
 A step reads and deletes a few hundred rows. What is left to do stands in the table ``ended``, so a restart goes on

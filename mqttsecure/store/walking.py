@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.store.test_salvage -*-
+# -*- test-case-name: tests.store.test_damage -*-
 """Reads a table of a damaged file by its key, and steps over what cannot be read.
 
 A row behind a damaged page is found again by its key: the tree leads to it by another way. How far to step is tried
