@@ -32,6 +32,8 @@ class Source(Protocol):
 
     total: int | None
     """How many there are, if that is known."""
+    size: int | None
+    """Bytes of all of them, where a single one may take long."""
 
     async def next(self) -> bytes | None:
         """The next payload, or None after the last one.
@@ -46,6 +48,7 @@ class Repeated:
 
     def __init__(self, payload: bytes, times: int) -> None:
         self.total: int | None = times
+        self.size: int | None = None
         self._payload = payload
         self._left = times
 
@@ -63,6 +66,7 @@ class Files:
     def __init__(self, files: Iterable[Path], times: int) -> None:
         self._files = deque(list(files) * times)
         self.total: int | None = len(self._files)
+        self.size: int | None = sum(file.stat().st_size for file in self._files)
 
     async def next(self) -> bytes | None:
         """As in Source."""
@@ -99,6 +103,7 @@ class Lines:
 
     def __init__(self, descriptor: int, reactor: Any) -> None:
         self.total: int | None = None
+        self.size: int | None = None
         self._descriptor = descriptor
         self._reactor: IReactorFDSet = reactor
         self._buffer = bytearray()

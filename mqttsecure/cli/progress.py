@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from twisted.internet.interfaces import IDelayedCall
 
@@ -29,10 +29,12 @@ class Shown:
 
     Attributes:
         total: how many messages there are, if that is known.
+        size: bytes of all of them, where the bar is to follow these.
         now: messages done, and bytes sent.
     """
 
     total: int | None
+    size: int | None
     now: Callable[[], tuple[int, int]]
 
 
@@ -64,15 +66,13 @@ class Progress:
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("messages"),
-            TextColumn("{task.fields[size]}"),
+            TextColumn("{task.fields[done]}"),
             TimeElapsedColumn(),
             console=Console(file=sys.stderr),
             auto_refresh=False,
             transient=True,
         )
-        self._task = self._bar.add_task("published", total=self._shown.total, size="")
+        self._task = self._bar.add_task("published", total=self._shown.size or self._shown.total, done="")
         self._bar.start()
         self._look()
 
@@ -83,5 +83,7 @@ class Progress:
     def _show(self) -> None:
         if self._bar is not None:
             messages, size = self._shown.now()
-            self._bar.update(self._task, completed=messages, size=f"{size / 1024:,.0f} KiB sent")
+            total = "" if self._shown.total is None else f" of {self._shown.total:,}"
+            done = f"{messages:,}{total} messages, {size / 1024:,.0f} KiB sent"
+            self._bar.update(self._task, completed=size if self._shown.size else messages, done=done)
             self._bar.refresh()

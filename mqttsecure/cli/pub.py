@@ -148,7 +148,7 @@ class _Publisher:
         client = await connect(
             self._given["broker"], self._reactor, options, on_change=(lambda change: None) if quiet else tell_change
         )
-        shown = Shown(self._source.total, lambda: (self._published, client.bytes_sent))
+        shown = Shown(self._source.total, self._source.size, lambda: (self._published, client.bytes_sent))
         try:
             with Progress(self._reactor, shown, enabled=not quiet and sys.stderr.isatty()):
                 await self._publish_until_refused(client)

@@ -27,8 +27,8 @@ class ProgressTests(SynchronousTestCase):
         self.patch(os, "environ", {**os.environ, "TERM": "xterm", "COLUMNS": "120"})
         self.done = 0
 
-    def shown(self, total: int | None = 10) -> Shown:
-        return Shown(total, lambda: (self.done, self.done * 1024))
+    def shown(self, total: int | None = 10, size: int | None = None) -> Shown:
+        return Shown(total, size, lambda: (self.done, self.done * 1024))
 
     def test_short_work_has_none(self) -> None:
         """What is done at once draws nothing, and leaves no timer behind."""
@@ -38,10 +38,10 @@ class ProgressTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_long_work(self) -> None:
-        """Messages and bytes are shown, also where nobody knows how many there are."""
-        for total in (10, None):
+        """Messages and bytes are shown, also where nobody knows how many there are; of files the bytes count."""
+        for total, size in ((10, None), (None, None), (1, 9 * 1024)):
             self.done = 0
-            with Progress(self.clock, self.shown(total), enabled=True):
+            with Progress(self.clock, self.shown(total, size), enabled=True):
                 for self.done in range(10):
                     self.clock.advance(0.5)
             self.assertIn("KiB sent", self.stderr.getvalue())
