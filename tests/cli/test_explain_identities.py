@@ -105,3 +105,11 @@ class ExplainTests(SynchronousTestCase):
         arguments = ("explain", "--config", str(self.files.config), "--user", "alice", "publish", "other/x", "--json")
         answer = json.loads(self.run_command(*arguments).stdout)
         self.assertIn(answer["outcome"], ("deny", "provided"))
+
+    def test_prove(self) -> None:
+        """What tokens could grant is reckoned with, and nothing beyond it."""
+        never = ("policy", "prove", "-c", str(self.files.config), "--who", "everyone", "--never", "publish")
+        self.assertEqual(self.run_command(*never, "secret/#").exit_code, 0)
+        result = self.run_command(*never, "plant/1")
+        self.assertEqual(result.exit_code, 4)
+        self.assertIn("tokens/grants_within[0]", result.stdout)
