@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from mqttsecure.lab.attacks.hello import client_hello
 from mqttsecure.wire.constants import MQTT_3_1_1, MQTT_5_0
 from mqttsecure.wire.encoder import encode_packet, encode_remaining_length
 from mqttsecure.wire.packets import Connect, Publish
@@ -30,7 +31,6 @@ from tests.support.config import USERS, BrokerFiles, write_config
 from tests.support.process import CHECKOUT, BrokerProcess
 from tests.system.attacks.case import allow_many_connections, resident_bytes
 from tests.system.attacks.client import AttackClient, is_readable, open_socket, reset
-from tests.system.attacks.hello import client_hello
 
 __all__ = ["Outcome", "fuzz", "main"]
 

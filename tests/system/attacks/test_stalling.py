@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mqttsecure.lab.attacks.hello import client_hello
 from mqttsecure.wire.constants import MQTT_3_1_1, MQTT_5_0
 from mqttsecure.wire.encoder import encode_packet
 from mqttsecure.wire.packets import Connect, Disconnect
 from tests.support.config import ALICE_PASSWORD, BrokerFiles, write_config
 from tests.system.attacks.case import AttackCase, allow_many_connections
 from tests.system.attacks.client import PATIENCE, AttackClient, is_readable, open_socket, reset
-from tests.system.attacks.hello import client_hello
 
 _CONNECT = encode_packet(Connect(MQTT_5_0, "slow", username="alice", password=ALICE_PASSWORD.encode()), MQTT_5_0)
 

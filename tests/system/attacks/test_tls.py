@@ -11,10 +11,10 @@ from pathlib import Path
 
 from OpenSSL import SSL
 
+from mqttsecure.lab.attacks.hello import alert_of, client_hello
 from tests.support.config import BrokerFiles, write_config
 from tests.system.attacks.case import AttackCase, allow_many_connections
 from tests.system.attacks.client import HOST, AttackClient, open_socket, reset
-from tests.system.attacks.hello import alert_of, client_hello
 
 _WEAK_SUITES = (
     "AES128-SHA",
