@@ -11,6 +11,7 @@ verdict       how the connection went (with findings: what to look at)
 explain       each message: what it is, why it matters, where the specification says it, what an attacker sees
               (with explain_tls, explain_mqtt)
 corrections   what the old lab text says, and what the wire says
+history       from SSL to TLS: which version may be used, and why not
 document      a Reading as one JSON document
 text          a Reading as lines for a person
 live          a handshake with a server, recorded and read

@@ -151,17 +151,21 @@ def _add_packet(row: _Object, message: Message, connection: Connection) -> None:
     _list(packet, "types").append(message.name)
     fields = {each.name: each for each in message.fields}
     if message.kind == "connect" and "client_id" in fields:
-        packet["clientid"] = fields["client_id"].value
-        if "username" in fields:
-            packet["username"] = fields["username"].value
-        if "password" in fields:
-            packet["passwd"] = fields["password"].text
+        # tshark tells no empty values.
+        for name, value in (
+            ("clientid", fields["client_id"].value),
+            ("username", fields["username"].value if "username" in fields else None),
+            ("passwd", fields["password"].text if "password" in fields else None),
+        ):
+            if value:
+                packet[name] = value
         packet["ver"] = str(fields["protocol_version"].value)
     elif message.kind == "connack" and connection.mqtt_version != "MQTT 5.0" and "reason_code" in fields:
         packet["conack.val"] = str(fields["reason_code"].value)
     elif message.kind == "publish" and "topic" in fields:
-        packet["topic"] = fields["topic"].value
-        packet["payload_hex"] = fields["payload"].value if "payload" in fields else ""
+        for name, field in (("topic", fields["topic"]), ("payload_hex", fields.get("payload"))):
+            if field is not None and field.value:
+                packet[name] = field.value
 
 
 def certificate_summary(certificate: CertificateFacts) -> _Object:

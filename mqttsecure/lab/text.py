@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mqttsecure.lab.explain import explanation_key
+from mqttsecure.lab.history import VERSIONS
 from mqttsecure.lab.model import CertificateFacts, Check, Connection, Field, Message, Outcome, Reading
 
 __all__ = ["Line", "render"]
@@ -68,6 +69,18 @@ def render(reading: Reading, *, number: int | None = None, brief: bool = False) 
     for connection in connections:
         yield Line("")
         yield from _connection(connection, brief)
+    if not brief and any(connection.tls is not None for connection in connections):
+        yield from _history()
+
+
+def _history() -> Iterator[Line]:
+    yield Line("")
+    yield Line("TLS and what came before it", "heading")
+    for version in VERSIONS:
+        state = "in use" if version.usable else "refused"
+        style = "good" if version.usable else "dim"
+        text = f"{version.year}, {version.specification}: {state}; {version.why}"
+        yield from _wrapped(text, f"  {'':9}", style, f"  {version.name:<9}")
 
 
 def _count(connections: int) -> str:

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.lab.document import reading_document
 from mqttsecure.lab.explain import EXPLANATIONS, explanation_key
+from mqttsecure.lab.history import VERSIONS
 from mqttsecure.lab.model import Connection, Outcome, as_json
 from mqttsecure.lab.text import render
 from mqttsecure.lab.tls.names import HANDSHAKE_TYPES
@@ -54,6 +55,15 @@ class ExplanationTests(SynchronousTestCase):
         connection, facts = read("ticket")
         keys = [explanation_key(message, facts) for message in connection.of_kind("finished")]
         self.assertEqual(keys, ["tls.finished.resumed", "tls.finished"])
+
+    def test_history(self) -> None:
+        """What came before TLS 1.2 is refused, and why."""
+        usable = {version.name: version.usable for version in VERSIONS}
+        self.assertEqual([name for name, may in usable.items() if may], ["TLS 1.2", "TLS 1.3"])
+        text = "\n".join(line.text for line in render(read_sample("tls13.pcap")))
+        self.assertIn(
+            "SSL 3.0  1996, RFC 6101; forbidden by RFC 7568: refused; its padding can be guessed (POODLE)", text
+        )
 
     def test_common_kinds_have_one(self) -> None:
         """Of all handshake messages that are in use."""
