@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.cli.test_lab_report -*-
+# -*- test-case-name: tests.cli.test_lab_attack -*-
 """``mqttsecure lab report``: all that a lab has to tell, on one page."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.attacks.test_client -*-
+# -*- test-case-name: tests.lab.attacks.test_table -*-
 """A blocking client that can break every rule: what it sends is whatever the attack says, what it reads is decoded."""
 
 from __future__ import annotations

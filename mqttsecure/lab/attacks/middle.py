@@ -93,20 +93,19 @@ def verifying(target: Target, row: str) -> Seen:
 
 def _connect_verifying(target: Target, address: tuple[str, int]) -> str | None:
     """What our client says of the server; None where it took it for the broker."""
-    trust = Trust(
-        Address(address[0], address[1], True), TlsOptions(Path(target.ca_file or ""), server_name=target.server_name)
-    )
+    return _connect(target, address, TlsOptions(Path(target.ca_file or ""), server_name=target.server_name))
+
+
+def _connect(target: Target, address: tuple[str, int], options: TlsOptions) -> str | None:
+    """Connect with the client library's own judgement; what it says, or None where its password went out."""
+    trust = Trust(Address(address[0], address[1], True), options)
     connection = trust.clientConnectionForTLS(None)  # type: ignore[arg-type]  # which it does not look at
     with socket.create_connection(address, PATIENCE) as sock:
         sock.settimeout(PATIENCE)
         connection.set_connect_state()
         try:
-            while True:
-                try:
-                    connection.do_handshake()
-                    break
-                except SSL.WantReadError:
-                    _carry(connection, sock)
+            while not _shakes(connection):
+                _carry(connection, sock)
         except (SSL.Error, ClientError, OSError):
             _last(connection, sock)
             refusal = trust.judge.refusal
@@ -114,6 +113,15 @@ def _connect_verifying(target: Target, address: tuple[str, int]) -> str | None:
         connection.sendall(_packet(target))
         _last(connection, sock)
     return None
+
+
+def _shakes(connection: SSL.Connection) -> bool:
+    """Whether the handshake is over; False where the server has to say more."""
+    try:
+        connection.do_handshake()
+    except SSL.WantReadError:
+        return False
+    return True
 
 
 def _carry(connection: SSL.Connection, sock: socket.socket) -> None:
@@ -171,21 +179,5 @@ def _connect_pinned(target: Target) -> bool:
     pin = "sha256:" + good.digest("sha256").decode().replace(":", "").lower()
     options = TlsOptions(verify=False, pin=pin, server_name=target.server_name)
     with _in_the_middle(target, BAD_ROWS["B1"].stem) as middle:
-        trust = Trust(Address(middle.address[0], middle.address[1], True), options)
-        connection = trust.clientConnectionForTLS(None)  # type: ignore[arg-type]  # which it does not look at
-        with socket.create_connection(middle.address, PATIENCE) as sock:
-            sock.settimeout(PATIENCE)
-            connection.set_connect_state()
-            try:
-                while True:
-                    try:
-                        connection.do_handshake()
-                        break
-                    except SSL.WantReadError:
-                        _carry(connection, sock)
-            except (SSL.Error, OSError):
-                _last(connection, sock)
-                return False
-            connection.sendall(_packet(target))
-            _last(connection, sock)
-    return bool(middle.stolen)
+        said = _connect(target, middle.address, options)
+    return said is None or bool(middle.stolen)

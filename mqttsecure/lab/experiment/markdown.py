@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.experiment.test_record -*-
+# -*- test-case-name: tests.lab.experiment.test_attacking -*-
 """The report of a lab as Markdown: verdicts, ladders, firewall, decisions, attacks, corrections of the old lab text."""
 
 from __future__ import annotations

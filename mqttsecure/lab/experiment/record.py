@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.lab.experiment.test_record -*-
+# -*- test-case-name: tests.lab.experiment.test_attacking -*-
 """All that a lab has to tell: its runs, what the firewall and the policies did, its attacks; for a report."""
 
 from __future__ import annotations

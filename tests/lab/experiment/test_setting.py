@@ -12,10 +12,11 @@ from mqttsecure.errors import LabError
 from mqttsecure.lab.experiment import setting
 from mqttsecure.lab.experiment.setting import running, take_down
 from mqttsecure.lab.experiment.state import State
+from mqttsecure.lab.network.machine import choose_mode
 from mqttsecure.lab.network.plan import Mode
 from mqttsecure.lab.network.processes import environment
 from tests.lab.experiment.case import SettingCase
-from tests.lab.network.case import links, open_space
+from tests.lab.network.case import cannot_run, links, open_space
 
 
 class LanTests(SettingCase):
@@ -75,6 +76,15 @@ class LanTests(SettingCase):
             patched.restore()
             self.assertIsNone(State.read(self.folder.state))
             self.assertEqual(take_down(self.folder), [])
+
+    def test_without_root(self) -> None:
+        """In a user namespace, as an ordinary user has it: all of it comes up, with the firewall."""
+        if choose_mode()[0] is Mode.LOOPBACK:
+            raise cannot_run("this machine has no namespaces")
+        self.up(Mode.ROOTLESS)
+        self.assertTrue(running(self.folder).is_alive)
+        self.assertIn("firewall: loaded on the broker's host, compiled from the policy", self.told)
+        self.assertEqual(len(take_down(self.folder)), 2)
 
     def test_a_part_that_has_died_is_told(self) -> None:
         """The broker was killed by somebody."""
