@@ -1,1 +1,1 @@
-"""A disk that fails and loses power, under a real process: see faults.py."""
+"""Real brokers that are killed (killing.py), on disks that fail and lose power (faults.py); `python -m tests.crash`."""

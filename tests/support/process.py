@@ -123,8 +123,9 @@ class BrokerProcess:
         self.spawn()
         deadline = time.monotonic() + timeout
         while sum(map(len, self._listening().values())) < listeners:
-            if self._running().poll() is not None:
-                raise BrokerDidNotStart(f"ended with {self._running().returncode}:\n{self.log}")
+            if self.has_ended:
+                code = "" if self._process is None else f" with {self._process.returncode}"
+                raise BrokerDidNotStart(f"ended{code}:\n{self.log}")
             if time.monotonic() > deadline:
                 self.kill()
                 raise BrokerDidNotStart(f"did not listen within {timeout} s:\n{self.log}")

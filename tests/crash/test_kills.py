@@ -1,0 +1,19 @@
+"""A broker that is killed while many clients are at it keeps its promises: `python -m tests.crash`, shorter."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.crash.__main__ import run
+
+
+class KillsTests(SynchronousTestCase):
+    def test_thirty_kills(self) -> None:
+        """No acknowledged message is lost, none of QoS 2 comes twice, and nobody gets another's session."""
+        outcome = run(30, random.SystemRandom().randrange(2**32), Path(self.mktemp()).absolute())
+        self.assertEqual(outcome.problems, [], str(outcome))
+        self.assertEqual(outcome.kills, 30)
+        self.assertGreater(outcome.acknowledged, 300)
