@@ -165,7 +165,16 @@ def _add_packet(row: _Object, message: Message, connection: Connection) -> None:
     elif message.kind == "publish" and "topic" in fields:
         for name, field in (("topic", fields["topic"]), ("payload_hex", fields.get("payload"))):
             if field is not None and field.value:
-                packet[name] = field.value
+                packet.setdefault(name, field.value)
+    elif message.kind in ("subscribe", "unsubscribe"):
+        packet.setdefault("topic", _first_filter(message))
+
+
+def _first_filter(message: Message) -> Json:
+    """tshark gives a Topic Filter the name of a Topic Name."""
+    found = message.field("subscriptions") or message.field("topic_filters")
+    first = found[0] if isinstance(found, list) and found else None
+    return first["topic_filter"] if isinstance(first, dict) else first
 
 
 def certificate_summary(certificate: CertificateFacts) -> _Object:

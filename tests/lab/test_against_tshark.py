@@ -13,7 +13,8 @@ from mqttsecure.lab.reading import read_capture
 from mqttsecure.lab.summary import frames_of
 from mqttsecure.lab.tls.names import ALERTS
 from tests.lab.scenarios import IN_MEMORY, OPENSSL, recording_of
-from tests.lab.traffic import capture, record
+from tests.lab.test_mqtt import conversation
+from tests.lab.traffic import Recording, capture, record
 from tests.lab.tshark import tshark_frames
 
 
@@ -125,6 +126,14 @@ class AgainstTsharkTests(SynchronousTestCase):
             frames += record(recording, mss=100, port=18883).frames
             secrets += recording.key_log
         self.compare(capture(frames, secrets=secrets), ports=(18883,))
+
+    def test_plain_mqtt(self) -> None:
+        """Each version in the clear."""
+        frames = [
+            frame for version in (3, 4, 5) for frame in record(Recording(conversation(version)), port=1883).frames
+        ]
+        for connection in self.compare(capture(frames)):
+            self.assertEqual(connection.verdict.outcome, "plaintext")
 
     def test_link_layers(self) -> None:
         """Ethernet with VLAN tags, Linux cooked, raw IP and loopback, as pcap and pcapng."""

@@ -32,7 +32,7 @@ def conversation(version: int) -> list[tuple[bool, bytes]]:
     subscribe = Subscribe(2, [SubscriptionRequest("lab/#", 1), SubscriptionRequest("secret/#")])
     refused = 0x87 if version == 5 else 0x80
     packets: list[tuple[bool, Packet]] = [
-        (True, Connect(version, "c-1", username="u", password=b"\xff\0", will=will, keep_alive=9)),
+        (True, Connect(version, "c-1", username="u", password=b"pw", will=will, keep_alive=9)),
         (False, Connack()),
         (True, subscribe),
         (False, Suback(2, [1, refused])),
@@ -66,7 +66,7 @@ class MqttTests(SynchronousTestCase):
             pieces = [(who, data[at : at + 1]) for who, data in said for at in range(len(data))]
             self.assertEqual([(each.name, each.value) for each in read(pieces)], [(e.name, e.value) for e in found])
         self.assertIn("client identifier 'c-1', user 'u' with a password", found[0].value)
-        self.assertEqual(found[0].field("password"), "ff00")
+        self.assertEqual(found[0].field("password"), b"pw".hex())
         self.assertIn("topic lab/last", next(each.text for each in found[0].fields if each.name == "will"))
         self.assertEqual(found[3].value, "0x01 (granted qos 1), 0x87 (not authorized)")
         self.assertEqual(found[4].value, "'lab/1', QoS 0, 1 bytes, retained")

@@ -146,6 +146,8 @@ def _add_exchange(found: dict[str, Any], row: Row, kinds: list[int]) -> None:
 def _packets(row: Row, packets: list[int]) -> dict[str, Any]:
     names = ("clientid", "username", "passwd", "ver", "conack.val", "topic")
     found: dict[str, Any] = {name: row[f"mqtt.{name}"] for name in names if row[f"mqtt.{name}"]}
+    if "topic" in found:  # of several packets in a frame, or filters in a packet, the first
+        found["topic"] = found["topic"][:1]
     found["types"] = [PacketType(each).name for each in packets]
     if row["mqtt.msg"]:
         found["payload"] = [each.replace(":", "") for each in row["mqtt.msg"]]
