@@ -24,7 +24,7 @@ from mqttsecure.client.failures import (
     Unreachable,
 )
 
-__all__ = ["EXIT_BROKEN_PIPE", "EXIT_CODES_HELP", "EXIT_TIME_IS_UP", "exit_code_of"]
+__all__ = ["EXIT_BROKEN_PIPE", "EXIT_CODES_HELP", "EXIT_INTERRUPTED", "EXIT_TIME_IS_UP", "exit_code_of"]
 
 EXIT_NO_CONNECTION: Final = 3
 EXIT_TLS: Final = 4
@@ -33,6 +33,7 @@ EXIT_TRY_LATER: Final = 6
 EXIT_REFUSED: Final = 7
 EXIT_ENDED_BY_BROKER: Final = 8
 EXIT_TIME_IS_UP: Final = 9
+EXIT_INTERRUPTED: Final = 130
 EXIT_BROKEN_PIPE: Final = 141
 """As a shell shows it for a program that SIGPIPE has ended: 128 and the signal."""
 

@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from mqttsecure.cli.client_exit import EXIT_CODES_HELP
+from mqttsecure.cli.client_exit import EXIT_CODES_HELP, EXIT_INTERRUPTED
 from mqttsecure.cli.client_options import DURATION, client_options, need_mqtt_5, options_of, problem_words
 from mqttsecure.cli.client_properties import properties_of
 from mqttsecure.cli.client_run import counted, run, tell_change
@@ -92,6 +92,8 @@ def pub(context: click.Context, /, **given: Any) -> None:
     except (ClientError, ConfigError, OSError) as error:
         print_problems(_words(error))
         context.exit(EXIT_PROBLEMS)
+    except KeyboardInterrupt:  # while a password or stdin is waited for; click would make it 1
+        context.exit(EXIT_INTERRUPTED)
 
     def source(reactor: Any) -> Source:
         if given["lines"]:

@@ -13,7 +13,7 @@ import click
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from mqttsecure.cli.client_exit import EXIT_CODES_HELP, EXIT_TIME_IS_UP
+from mqttsecure.cli.client_exit import EXIT_CODES_HELP, EXIT_INTERRUPTED, EXIT_TIME_IS_UP
 from mqttsecure.cli.client_options import DURATION, client_options, need_mqtt_5, options_of, problem_words
 from mqttsecure.cli.client_properties import properties_of
 from mqttsecure.cli.client_run import EndWith, counted, run, tell_change
@@ -82,6 +82,8 @@ def sub(context: click.Context, /, **given: Any) -> None:
     except (ClientError, ConfigError) as error:
         print_problems(problem_words(error))
         context.exit(EXIT_PROBLEMS)
+    except KeyboardInterrupt:  # while a password is waited for; click would make it 1
+        context.exit(EXIT_INTERRUPTED)
     context.exit(run(job.program))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import subprocess
@@ -168,6 +169,15 @@ class MistakeTests(SynchronousTestCase):
                 done = CliRunner().invoke(pub, [*arguments, "--timeout", "5s"])
                 self.assertEqual(done.exit_code, code, done.output)
                 self.assertIn(words, done.output)
+
+    def test_interrupted_while_asked(self) -> None:
+        """Ctrl-C at the question for a password ends it as Ctrl-C does."""
+
+        def interrupt(*_: object) -> bytes:
+            raise KeyboardInterrupt
+
+        self.patch(importlib.import_module("mqttsecure.cli.pub"), "read_all", interrupt)
+        self.assertEqual(CliRunner().invoke(pub, ["-t", "x", "-s"]).exit_code, 130)
 
     def test_addresses(self) -> None:
         """Where no broker is, or none that one should talk to."""
