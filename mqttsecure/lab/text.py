@@ -22,6 +22,8 @@ _LADDER: Final = 62
 """Columns between the two ends in the ladder."""
 _MAX_TEXT: Final = 1200
 """Characters of one field; a payload may have megabytes."""
+_MAX_LISTED: Final = 12
+"""Frames and records that are listed by number; programs have all of them."""
 _STYLES: Final = {Outcome.OK: "good", Outcome.BAD: "bad", Outcome.UNKNOWN: "warn"}
 _WORDS: Final = {Outcome.OK: "right", Outcome.BAD: "WRONG", Outcome.UNKNOWN: "open"}
 _SEVERITIES: Final = {"red": "bad", "amber": "warn", "info": "dim"}
@@ -115,7 +117,8 @@ def _connection(connection: Connection, brief: bool) -> Iterator[Line]:
 def _tcp(connection: Connection) -> Iterator[Line]:
     tcp = connection.tcp
     parts = [
-        f"{sender} {tcp.bytes[sender]} bytes in {tcp.segments[sender]} segments, {len(tcp.acks[sender])} mere ACKs"
+        f"{sender} {tcp.bytes[sender]} bytes in {tcp.segments[sender]} segments"
+        + (f", mere ACKs in {_listed('frame', tcp.acks[sender])}" if tcp.acks[sender] else "")
         for sender in ("client", "server")
     ]
     odd = [
@@ -137,6 +140,13 @@ def _tcp(connection: Connection) -> Iterator[Line]:
     if connection.tls is not None:
         yield from _wrapped(f"keys: {connection.tls.key_log.text}", "  ", "dim")
     yield from _layers(connection)
+
+
+def _listed(what: str, numbers: list[int]) -> str:
+    """Some of the numbers, and how many more: ``frames 6, 7``."""
+    shown = ", ".join(str(each) for each in numbers[:_MAX_LISTED])
+    more = len(numbers) - _MAX_LISTED
+    return f"{what}{'s' if len(numbers) > 1 else ''} {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def _layers(connection: Connection) -> Iterator[Line]:
@@ -179,7 +189,9 @@ def _messages(connection: Connection) -> Iterator[Line]:
 
 
 def _message(connection: Connection, message: Message, told: dict[str, int]) -> Iterator[Line]:
-    frames = f"frame {message.frame}" if len(message.frames) == 1 else f"frames {', '.join(map(str, message.frames))}"
+    frames = _listed("frame", list(message.frames))
+    if message.records:
+        frames += f", {_listed('record', [number + 1 for number in message.records])}"
     how = ", encrypted" if message.encrypted else ""
     size = f", {message.length} bytes" if message.length else ""
     yield Line(f"{message.index}. {message.name}, from the {message.sender}, {frames}{size}{how}", "heading")

@@ -30,7 +30,7 @@ class CaptureTests(HandshakeCase):
         output = self.run_command(name, "--keys", name.with_suffix(".keys"), "--ca", authority).stdout
         for text in (
             "TLS 1.2, ECDHE x25519, AES-128-GCM, certificate of broker.lab.test from MQTT Lab CA, password not visible",
-            "7. ServerKeyExchange, from the server, frame 6, 300 bytes",
+            "7. ServerKeyExchange, from the server, frame 6, record 4, 300 bytes",
             "where  RFC 5246, section 7.4.3",
             "right: the certificate's key signed both randoms and the one-time key (rsa_pss_rsae_sha256)",
             "right: computed anew",

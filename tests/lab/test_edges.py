@@ -67,6 +67,21 @@ class TcpTests(SynchronousTestCase):
         self.assertNotIn(Outcome.BAD, [check.outcome for check in connection.checks])
         return connection
 
+    def test_small_segments(self) -> None:
+        """Lab row C3a: four messages in four segments of 400 bytes, each told with the frames that it lies in."""
+        connection = one(record(self.recording, mss=400).frames, self.recording.key_log)
+        flight = [message for message in connection.messages if message.frame in (6, 7, 8, 9)]
+        self.assertEqual(
+            [(message.name, message.frames) for message in flight],
+            [
+                ("ServerHello", (6,)),
+                ("Certificate", (6, 7, 8)),
+                ("ServerKeyExchange", (8, 9)),
+                ("ServerHelloDone", (9,)),
+            ],
+        )
+        self.assertEqual(connection.tcp.acks["client"][:2], [3, 10])
+
     def test_repetitions(self) -> None:
         """Each frame twice."""
         connection = self.same([frame for frame in self.frames for _twice in range(2)])
