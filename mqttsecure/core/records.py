@@ -115,6 +115,8 @@ class RetainedRow(NamedTuple):
 class Batch:
     """All that one transaction changes. Applied in the order of the fields; the result must be as if in one step.
 
+    So a message of an ended session stays where ``references`` have it belong to another one from now on.
+
     Attributes:
         number: counts up by one from batch to batch.
         ended: keys of sessions that are gone; with them go their subscriptions, entries and Packet Identifiers, and

@@ -312,6 +312,15 @@ class StoreContract:
         await self.commit(sessions=[session(1)])
         self.assertEqual(self.sessions()[0], StoredSession(session(1), [], 0, 0, 0))
 
+    async def test_ended_sessions_leave_to_others_what_is_theirs(self) -> None:
+        """A message of a session that ends goes to another one in the same batch, as with shared subscriptions."""
+        self.open_store()
+        await self.put_entries(1, [1])
+        await self.commit(ended=[1], sessions=[session(2)], entries=[entry(2, 1, 1)], references={1: 1})
+        self.assertEqual([each.message.id for each in await self.entries(2) if each.message], [1])
+        await self.reopen()
+        self.assertEqual([each.message.id for each in await self.entries(2) if each.message], [1])
+
     async def test_highest(self) -> None:
         """After a restart the broker gives out keys and numbers that nothing has."""
         self.open_store()

@@ -44,13 +44,13 @@ class Contents:
     retained: dict[tuple[str, str], RetainedRow] = field(default_factory=dict)
 
     def apply(self, batch: Batch) -> None:
-        """Change what ``batch`` says, in the order of its fields."""
-        for key in batch.ended:
-            self._end(key)
+        """Change what ``batch`` says, as if in one step."""
         self.writers.update((row.id, row) for row in batch.writers)
         self.messages.update((row.id, row) for row in batch.messages)
         for message, by in batch.references.items():
             self._refer(message, by)
+        for key in batch.ended:  # only now: what others get of theirs stays
+            self._end(key)
         self.sessions.update((row.key, row) for row in batch.sessions)
         self.subscriptions.update(((row.session, row.topic_filter), row) for row in batch.subscriptions)
         for subscription in batch.unsubscribed:
