@@ -102,12 +102,10 @@ class Walk:
             return start or last or self._first
         return max(start, last)
 
-    @staticmethod
-    def _rises(after: Key | None, key: Key) -> bool:
-        try:
-            return after is None or key > after
-        except TypeError:  # the damage made a column of another type
-            return False
+    def _rises(self, after: Key | None, key: Key) -> bool:
+        """Whether ``key`` may follow; not where the damage made a part of it another type."""
+        is_key = all(type(part) is type(first) for part, first in zip(key, self._first, strict=True))
+        return is_key and (after is None or key > after)
 
     def _beyond(self, key: Key) -> Key | None:
         """A key behind the damage, from which on can be read; None where there is none."""

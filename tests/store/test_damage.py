@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -100,6 +100,7 @@ class DamageTests(DamageCase):
     """The broker starts, whatever has become of its file."""
 
     @given(st.sampled_from(_KINDS), st.integers(0, 2**32))
+    @example(_many_bytes, 1327)  # a key became NULL
     @settings(max_examples=60, deadline=None)
     def test_any_damage(self, kind: Callable[[Path, random.Random], None], seed: int) -> None:
         """The file opens, everything in it can be read and fits together, and what is missing is told."""
