@@ -111,9 +111,10 @@ class BrokerState:
     ``queued_octets`` counts what waits in all sessions, be it for the client or for a verdict.
     ``will_octets`` is what all wills take of their budget. ``pressure`` says that memory is running out: from 1 on
     nothing large is taken. ``wall_offset`` is how far the time of day is ahead of the monotonic one.
-    ``stored_octets`` counts what sessions have on disk alone. ``gated`` are the connections with packets that wait for
-    the disk, ``uncommitted`` what else is done once a batch is there, by its number. ``loads`` are what the adapter is
-    to read from the store. ``storage_problem`` says why nothing can be written at the moment, None for no problem.
+    ``stored_octets`` counts what sessions have on disk alone. ``gated`` are, in their order, the packets of all
+    connections that wait for the disk, ``uncommitted`` what else is done once a batch is there, by its number.
+    ``loads`` are what the adapter is to read from the store. ``storage_problem`` says why nothing can be written at the
+    moment, None for no problem.
     ``acknowledge_denied`` names the listeners that acknowledge a denied 3.x PUBLISH, ``reason_strings`` those that tell
     5.0 clients the id of the decision that refused them. ``random_bytes(n)`` must be
     unpredictable. ``sessions`` holds each under its :attr:`~mqttsecure.core.session.Session.key`.
@@ -137,7 +138,7 @@ class BrokerState:
         self.queued_octets = 0
         self.stored_octets = 0
         self.journal = Journal()
-        self.gated: dict[Connection, None] = {}
+        self.gated: deque[tuple[int, Connection, object]] = deque()
         self.uncommitted: list[tuple[int, Callable[[float], None]]] = []
         self.loads: list[Load] = []
         self.storage_problem: str | None = None
@@ -285,8 +286,9 @@ class BrokerState:
                     then(now)
                 return
             gated = connection.gated = deque()
-            self.gated[connection] = None
-        gated.append((self.journal.changes if touched or not gated else gated[-1][0], data, then))
+        number = self.journal.changes if touched or not gated else gated[-1][0]
+        self.gated.append((number, connection, gated))
+        gated.append((number, data, then))
         connection.gated_octets += len(data)
         connection.outbox_bytes += len(data)
         if connection.reading and (
@@ -300,8 +302,11 @@ class BrokerState:
     def committed(self, number: int, now: float) -> None:
         """All changes up to ``number`` are on disk, or were undone: send what waited for them."""
         self.journal.committed = number
-        for connection in list(self.gated):
-            self._open_gate(connection, number, now)
+        waiting = self.gated
+        while waiting and waiting[0][0] <= number:
+            _, connection, gated = waiting.popleft()
+            if connection.gated is gated:  # else it has ended, or ended and begun anew
+                self._open_gate(connection, now)
         due = bisect_right(self.uncommitted, number, key=_number)
         actions, self.uncommitted = self.uncommitted[:due], self.uncommitted[due:]
         for _, action in actions:
@@ -314,20 +319,19 @@ class BrokerState:
         else:
             insort(self.uncommitted, (number, action), key=_number)
 
-    def _open_gate(self, connection: Connection, number: int, now: float) -> None:
+    def _open_gate(self, connection: Connection, now: float) -> None:
+        """Send the first packet that waits on a connection."""
         gated = connection.gated
-        while gated and gated[0][0] <= number:
-            _, data, then = gated.popleft()
-            connection.gated_octets -= len(data)
-            connection.outbox_bytes -= len(data)
-            if not gated:
-                connection.gated = None
-                del self.gated[connection]
-            self.send(connection, data, now)
-            if then is not None:
-                then(now)
-            if connection.gated is not gated:
-                break  # that was the last one, or the end of the connection
+        if not gated:
+            return
+        _, data, then = gated.popleft()
+        connection.gated_octets -= len(data)
+        connection.outbox_bytes -= len(data)
+        if not gated:
+            connection.gated = None
+        self.send(connection, data, now)
+        if then is not None:
+            then(now)
         if connection.gated is None and not connection.reading and connection.is_open:
             self._read_on(connection)
 
@@ -416,7 +420,6 @@ class BrokerState:
             connection.gated = None
             connection.outbox_bytes -= connection.gated_octets
             connection.gated_octets = 0
-            self.gated.pop(connection, None)
         self.touch(connection)
         if introduced or reason_code:
             self.events.append(

@@ -434,6 +434,8 @@ class CoreDriver:
         """
         self._flush_is_due = False
         core = self.core
+        if self.keeping is not None and self.keeping.is_due:
+            self._keep(self.keeping)  # first: what it lets go of is written below
         touched = core.take_touched()
         started = self.clock.seconds() if len(touched) > _MANY else 0.0
         for connection in touched:
@@ -448,8 +450,6 @@ class CoreDriver:
             self._rest(started)
         if core.state.events:
             self._tell(core.take_events())
-        if self.keeping is not None and self.keeping.is_due:
-            self._keep(self.keeping)
         if core.state.touched:
             self.schedule_flush()
         self._set_timer()
