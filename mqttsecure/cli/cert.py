@@ -64,7 +64,8 @@ def cert() -> None:
 def show(files: tuple[Path, ...], passphrase_file: Path | None, passphrase_env: str | None, as_json: bool) -> None:
     """Explain what is in FILES: certificates, keys, signing requests, revocation lists, PKCS#12, in PEM or DER.
 
-    Of a private key its kind and pin are shown, never the key.
+    Of a private key its kind and the hash of its public half are shown, never the key. The fingerprint of a
+    certificate is what --pin of the client tools takes.
 
     \b
     Examples:

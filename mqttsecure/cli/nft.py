@@ -20,14 +20,14 @@ from mqttsecure.errors import ConfigError
 from mqttsecure.policy.builtin.ban import BanPolicy
 from mqttsecure.policy.builtin.ban_table import parse_moment
 from mqttsecure.policy.builtin.networks import parse_network
-from mqttsecure.policy.nft import DEFAULT_TABLE, Compilation, compile_accept
+from mqttsecure.policy.nft import DEFAULT_TABLE, Compilation
 from mqttsecure.policy.nft_bans import LiveBans
 from mqttsecure.policy.nft_listing import contents_of_kernel, contents_of_ruleset, differences, same_times
-from mqttsecure.policy.nft_policies import AcceptListener, accept_policies
 from mqttsecure.policy.nft_ruleset import Network, render, render_update
 from mqttsecure.service.assembly import Assembly
 from mqttsecure.service.assembly import check as check_config
 from mqttsecure.service.config import BrokerConfig, read_config
+from mqttsecure.service.firewall import compile_firewall
 
 __all__ = ["nft"]
 
@@ -123,27 +123,8 @@ def _fail(context: click.Context, file: Path, problems: list[str], as_json: bool
 def _compile(file: Path, table: str, *, lock: bool, reject: bool, live: bool) -> Compilation:
     config, problems = read_config(file)
     assembly = check_config(config, problems)
-    if lock:
-        # Locked, such a listener could never be reached: the one case in which nothing would work.
-        unknown = [each for each in assembly.listeners if any(port == 0 for _, port in each.addresses)]
-        if unknown:
-            raise ConfigError(
-                [f"{each.source}: listener {each.name!r}: --lock wants a port number, not 0" for each in unknown]
-            )
-    return compile_accept(
-        [AcceptListener(each.name, each.addresses, each.source) for each in assembly.listeners],
-        accept_policies(assembly.chain.bindings, _options(assembly), _live_bans(config, assembly) if live else None),
-        maximum_connections=assembly.limits.maximum_connections,
-        table=table,
-        lock=lock,
-        reject=reject,
-    )
-
-
-def _options(assembly: Assembly) -> dict[str, Any]:
-    return {
-        each.config.id: each.found.factory.options.model_validate(each.config.options) for each in assembly.policies
-    }
+    live_bans = _live_bans(config, assembly) if live else None
+    return compile_firewall(assembly, table=table, lock=lock, reject=reject, live_bans=live_bans)
 
 
 def _live_bans(config: BrokerConfig, assembly: Assembly) -> LiveBans:

@@ -82,7 +82,7 @@ def _bundle(bundle: PKCS12KeyAndCertificates, now: datetime) -> list[Explained]:
 def _key(key: object) -> list[tuple[str, str]]:
     rows = [("kind", describe_key(key))]
     if isinstance(key, PublicKey):
-        rows.append(("pin", f"sha256:{key_fingerprint(key)}"))
+        rows.append(("hash", f"sha256:{key_fingerprint(key)}"))
     return rows
 
 

@@ -160,5 +160,5 @@ def describe_key(key: object) -> str:
 
 
 def key_fingerprint(key: PublicKey) -> str:
-    """The SHA-256 of the public key with its algorithm: what ``--pin sha256:...`` of the client tools compares."""
+    """The SHA-256 of the public key with its algorithm: the same in a key and in every certificate and request of it."""
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import Final
@@ -52,19 +52,19 @@ class Wanted:
     names: Sequence[x509.GeneralName] = ()
     lifetime: timedelta | None = None
     path_length: int = 0
-    constraints: x509.NameConstraints | None = field(default=None)
+    constraints: x509.NameConstraints | None = None
 
     @property
     def default_lifetime(self) -> timedelta:
         return CA_LIFETIME if self.purpose is Purpose.CA else LEAF_LIFETIME
 
 
-def key_usage(*, is_ca: bool, encipherment: bool = False) -> x509.KeyUsage:
-    """Signatures alone. ``encipherment`` adds the RSA key exchange of TLS 1.2, which has no forward secrecy."""
+def key_usage(*, is_ca: bool) -> x509.KeyUsage:
+    """Signatures alone: no key exchange of TLS 1.2 by RSA, which has no forward secrecy."""
     return x509.KeyUsage(
         digital_signature=not is_ca,
         content_commitment=False,
-        key_encipherment=encipherment and not is_ca,
+        key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=is_ca,

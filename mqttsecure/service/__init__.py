@@ -14,6 +14,7 @@ certificates    is this certificate file usable
 development     certificates and a user for a first try on loopback
 development_certificates  its CA and what that signs
 prepare         what happens before a start
+firewall        the ACCEPT stage as a ruleset for nftables
 assembly        policies found, built and put into a chain
 logging         one line per event
 exit_code       how the process ends

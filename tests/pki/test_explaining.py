@@ -46,11 +46,11 @@ class ExplainingTests(PkiCase):
         )
 
     def test_key_is_never_shown(self) -> None:
-        """Its pin is: the same as the certificate's."""
+        """The hash of its public half is: the same as the certificate's."""
         self.issue(self.make_ca(), Purpose.CLIENT, "a")
         rows = self.rows("a.key", "private key")
-        self.assertEqual(sorted(rows), ["kind", "pin"])
-        self.assertEqual(rows["pin"], self.rows("a.pem", "certificate")["key pin"])
+        self.assertEqual(sorted(rows), ["hash", "kind"])
+        self.assertEqual(rows["hash"], self.rows("a.pem", "certificate")["key hash"])
 
     def test_revocation_list(self) -> None:
         """Who is on it and why."""

@@ -10,11 +10,10 @@ from typing import Any
 from mqttsecure.errors import ConfigError, LabError
 from mqttsecure.lab.network.plan import BROKER
 from mqttsecure.lab.network.space import Space
-from mqttsecure.policy.nft import DEFAULT_TABLE, compile_accept
-from mqttsecure.policy.nft_policies import AcceptListener, accept_policies
 from mqttsecure.policy.nft_ruleset import render
 from mqttsecure.service.assembly import check
 from mqttsecure.service.config import read_config
+from mqttsecure.service.firewall import compile_firewall
 
 __all__ = ["counters", "firewall_of", "load_firewall"]
 
@@ -30,21 +29,9 @@ def firewall_of(config: Path, *, lock: bool = True) -> str:
         LabError: the configuration has problems.
     """
     try:
-        read, problems = read_config(config)
-        assembly = check(read, problems)
+        compilation = compile_firewall(check(*read_config(config)), lock=lock)
     except ConfigError as error:
         raise LabError(str(error)) from None
-    options = {
-        each.config.id: each.found.factory.options.model_validate(each.config.options) for each in assembly.policies
-    }
-    compilation = compile_accept(
-        [AcceptListener(each.name, each.addresses, each.source) for each in assembly.listeners],
-        accept_policies(assembly.chain.bindings, options, None),
-        maximum_connections=assembly.limits.maximum_connections,
-        table=DEFAULT_TABLE,
-        lock=lock,
-        reject=False,
-    )
     return render(compilation.ruleset, compilation.comments())
 
 

@@ -10,9 +10,9 @@ import sys
 
 from mqttsecure.errors import LabError
 from mqttsecure.lab.experiment import setting
-from mqttsecure.lab.experiment.setting import running, take_down
+from mqttsecure.lab.experiment.setting import running, set_up, take_down
 from mqttsecure.lab.experiment.state import State
-from mqttsecure.lab.network.machine import choose_mode
+from mqttsecure.lab.network.machine import Ability, Machine, choose_mode
 from mqttsecure.lab.network.plan import Mode
 from mqttsecure.lab.network.processes import environment
 from tests.lab.experiment.case import SettingCase
@@ -119,6 +119,14 @@ class LoopbackTests(SettingCase):
         with self.assertRaisesRegex(LabError, r"the broker does not start: .*broker.log"):
             self.up(Mode.LOOPBACK)
         self.assertIn("publsh", self.folder.log.read_text())
+        self.assertIsNone(State.read(self.folder.state))
+
+    def test_no_tunnel_here(self) -> None:
+        """It is told before anything is built, with what helps."""
+        why = Ability("tunnel (--vpn)", False, "wg is missing; install the package wireguard-tools")
+        self.patch(setting, "examine", lambda: Machine(Mode.ROOT, [why], None))
+        with self.assertRaisesRegex(LabError, "--vpn does not work here: wg is missing; install"):
+            set_up(self.folder, vpn=True, tell=self.told.append)
         self.assertIsNone(State.read(self.folder.state))
 
     def test_not_up(self) -> None:
