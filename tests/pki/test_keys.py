@@ -25,14 +25,17 @@ class KeyTests(PkiCase):
 
     def test_every_kind_is_made_and_read_by_openssl(self) -> None:
         """What is written is what OpenSSL takes for the same key."""
+        told = []
         for kind in KEY_KINDS:
             key = new_key(kind)
+            told.append(describe_key(key.public_key()))
             file = self.write("key.pem", key_pem(key))
             public = openssl("pkey", "-in", file, "-pubout", "-outform", "DER", "-out", self.folder / "public.der")
             self.assertEqual(public, "")
             digest = openssl("dgst", "-sha256", "-r", self.folder / "public.der").split()[0]
             self.assertEqual(digest, key_fingerprint(key.public_key()), kind)
             self.assertEqual(read_key(file.read_bytes(), "key").public_key(), key.public_key())
+        self.assertEqual(told, ["ECDSA P-256", "ECDSA P-384", "Ed25519", "RSA 2048", "RSA 3072", "RSA 4096"])
 
     def test_a_passphrase_closes_it(self) -> None:
         """OpenSSL opens it with the right one and with no other; so do we."""
@@ -72,8 +75,3 @@ class KeyTests(PkiCase):
         for text in (b"nonsense", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"):
             with self.assertRaisesRegex(CertificateProblem, "key.pem holds no private key"):
                 read_key(text, "key.pem")
-
-    def test_names_of_kinds(self) -> None:
-        """In words that people use."""
-        told = [describe_key(new_key(kind).public_key()) for kind in KEY_KINDS]
-        self.assertEqual(told, ["ECDSA P-256", "ECDSA P-384", "Ed25519", "RSA 2048", "RSA 3072", "RSA 4096"])
