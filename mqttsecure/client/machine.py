@@ -239,8 +239,8 @@ class Machine:
         self._handshake.reauthenticate()
 
     def disconnect(self, reason_code: int = 0) -> None:
-        """Say goodbye; what is not done by now will not be."""
-        if self.state is State.CONNECTED:
+        """Say goodbye; what is not done by now will not be. The broker may have taken the CONNECT before it answers."""
+        if self.state in (State.CONNECTING, State.CONNECTED):
             self._channel.send(Disconnect(reason_code))
         self.state = State.ENDED
         self._inbound.suspend()

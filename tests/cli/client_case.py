@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,20 +83,41 @@ class Running:
                 stream.close()
 
 
+class _Started:
+    """A broker that runs, with its files."""
+
+    def __init__(self, directory: Path) -> None:
+        self.files: BrokerFiles = write_config(directory, rules=_RULES, plaintext=True)
+        for user, password in self.files.passwords.items():
+            file = directory / f"{user}.password"
+            file.touch(0o600)
+            file.write_text(f"{password}\n")
+        self.broker = BrokerProcess(self.files.config, directory)
+        self.broker.start(listeners=2)
+
+
+_shared: list[_Started] = []
+"""The broker of all tests that do nothing to it, ended with the process: a start takes longer than most tests."""
+
+
 class ClientCase(SynchronousTestCase):
-    """A started broker; alice may write and read ``lab/#``, bob may read it."""
+    """A started broker; alice may write and read ``lab/#``, bob may read it. Tests use topics of their own."""
+
+    has_own_broker = False
+    """Whether the tests of the class stop it."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir(parents=True)
-        self.files: BrokerFiles = write_config(self.directory, rules=_RULES, plaintext=True)
-        for user, password in self.files.passwords.items():
-            file = self.directory / f"{user}.password"
-            file.touch(0o600)
-            file.write_text(f"{password}\n")
-        self.broker = BrokerProcess(self.files.config, self.directory)
-        self.addCleanup(self.broker.kill)
-        self.broker.start(listeners=2)
+        if self.has_own_broker:
+            started = _Started(self.directory)
+            self.addCleanup(started.broker.kill)
+        else:
+            if not _shared or _shared[0].broker.has_ended:
+                _shared[:] = [_Started(self.directory)]
+                atexit.register(_shared[0].broker.kill)
+            (started,) = _shared
+        self.files, self.broker = started.files, started.broker
 
     def client(self) -> Client:
         """A client of the test's own, to publish with."""
@@ -103,17 +126,17 @@ class ClientCase(SynchronousTestCase):
         client.connect(username="alice", password=self.files.passwords["alice"].encode())
         return client
 
-    def wait_for_log(self, words: str) -> None:
+    def wait_for_log(self, pattern: str) -> None:
         """Wait until the broker has written that."""
         deadline = time.monotonic() + PATIENCE
-        while words not in self.broker.log:
-            self.assertLess(time.monotonic(), deadline, words)
+        while not re.search(pattern, self.broker.log):
+            self.assertLess(time.monotonic(), deadline, pattern)
             time.sleep(0.02)
 
     def arguments(self, name: str, user: str = "alice") -> list[str]:
         """Of a user with the right password."""
         url = f"mqtts://localhost:{self.broker.ports['tls']}"
-        password = str(self.directory / f"{user}.password")
+        password = str(self.files.config.parent / f"{user}.password")
         return [name, "-L", url, "--cafile", str(self.files.ca), "-u", user, "--password-file", password]
 
     def run_client(

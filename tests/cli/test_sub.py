@@ -87,8 +87,7 @@ class EndingTests(ClientCase):
             running = self.subscribe(f"alice-{number}")
             code, _, stderr = self.stop(running, number)
             self.assertEqual((code, stderr), (128 + number, ""))
-            self.wait_for_log(f"('alice-{number}') from")
-            self.wait_for_log("left: disconnected")
+            self.wait_for_log(rf"\('alice-{number}'\) from \S+ left: disconnected")
 
     def test_nobody_reads(self) -> None:
         """``sub | head``: it notices, and says nothing."""
@@ -131,6 +130,8 @@ class EndingTests(ClientCase):
 
 class ComingBackTests(ClientCase):
     """The broker goes, and comes back."""
+
+    has_own_broker = True
 
     def test_reconnect(self) -> None:
         """It tells that it waits, comes back, subscribes again, and goes on."""

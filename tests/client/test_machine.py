@@ -225,6 +225,13 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(each.sent(), [Disconnect()])
         self.assertEqual(each.say(Publish("t")), [])
 
+    def test_disconnect_before_connack(self) -> None:
+        """The broker may have let me in already: it hears that I leave, and keeps my will to itself."""
+        each = Conversation()
+        each.open()
+        each.machine.disconnect()
+        self.assertEqual(each.sent(), [Disconnect()])
+
 
 class TimeTests(SynchronousTestCase):
     """What takes too long."""
