@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from mqttsecure.lab.flights import is_application
-from mqttsecure.lab.model import Check, Connection, Finding, Message, Outcome, TlsFacts
+from mqttsecure.lab.model import Check, Connection, Finding, Json, Message, Outcome, TlsFacts
 
 __all__ = ["find_all"]
 
@@ -17,6 +17,8 @@ _OLD: Final = {
     "TLS 1.0": "forbidden since 2021 (RFC 8996)",
     "TLS 1.1": "forbidden since 2021 (RFC 8996)",
 }
+_FAILURE: Final = 0x80
+"""Reason Codes from here on are refusals (MQTT 5.0, section 2.4)."""
 _SMALL_PRIME: Final = 256
 """Bytes of a prime of 2048 bits."""
 
@@ -41,10 +43,31 @@ def _of_everything(connection: Connection) -> Iterator[Finding]:
     for message in connection.of_kind("connack"):
         if message.field("reason_code"):
             yield Finding("connect_refused", "amber", f"the broker refused the CONNECT: {message.value}", message.index)
+    yield from _of_refusals(connection)
     for sender, frames in connection.tcp.conflicts.items():
         if frames:
             text = f"frame {frames[0]} repeats bytes of the {sender} with other contents: injected, or a broken sender"
             yield Finding("tcp_conflict", "red", text)
+
+
+def _of_refusals(connection: Connection) -> Iterator[Finding]:
+    """What the broker said no to."""
+    for message in connection.messages:
+        if message.layer != "mqtt" or message.sender != "server":
+            continue
+        code = message.field("reason_code")
+        if message.kind == "disconnect" and isinstance(code, int) and code >= _FAILURE:
+            yield Finding("broker_disconnect", "amber", f"the broker ended it: {message.value}", message.index)
+        elif message.kind in ("puback", "pubrec") and isinstance(code, int) and code >= _FAILURE:
+            yield Finding("publish_refused", "amber", f"the broker refused a PUBLISH: {message.value}", message.index)
+        elif message.kind == "suback" and any(
+            isinstance(each, int) and each >= _FAILURE for each in _codes(message.field("reason_codes"))
+        ):
+            yield Finding("subscribe_refused", "amber", f"the broker refused a filter: {message.value}", message.index)
+
+
+def _codes(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
 
 
 def _is_null(facts: TlsFacts) -> bool:

@@ -241,4 +241,6 @@ def _value(packet: Packet, version: int) -> str:
     if isinstance(packet, Suback):
         return ", ".join(reason_text(each, version, suback=True) for each in packet.reason_codes)
     identifier = getattr(packet, "packet_id", None)
-    return f"of packet {identifier}" if identifier else ""
+    code = getattr(packet, "reason_code", 0)
+    parts = [f"of packet {identifier}"] if identifier else []
+    return ", ".join([*parts, *([reason_text(code, version)] if code else [])])

@@ -18,8 +18,9 @@ _HARMLESS: Final = (_CLOSE_NOTIFY, 90, _NO_RENEGOTIATION)
 """close_notify, user_canceled and no_renegotiation end nothing by force."""
 _ALERT_SIZE: Final = 19
 """Bytes of an encrypted alert in TLS 1.3: two of its own, its type, and a tag of 16."""
-_FINISHED_SIZES: Final = (53, 69)
-"""Bytes of an encrypted Finished in TLS 1.3, for SHA-256 and SHA-384."""
+_FINISHED_256: Final = 53
+"""Bytes of an encrypted Finished in TLS 1.3: its header, the hash, its type, and a tag of 16."""
+_FINISHED_384: Final = 69
 
 
 def judge(connection: Connection) -> Verdict:
@@ -149,7 +150,12 @@ class _Judge:
         refusal = self._refused_by_broker()
         if refusal is not None:
             return "completed", True, f"handshake completed, {refusal}"
-        return "completed", False, "handshake completed, data exchanged"
+        if self.data["server"]:
+            return "completed", False, "handshake completed, data exchanged"
+        if self._left("server"):
+            text = "handshake completed, the server left without an answer to the client's data: a REFUSAL"
+            return "completed_refused", True, text
+        return "completed", False, "handshake completed, the client's data was not answered"
 
     def _no_data(self, fatal: Message | None) -> tuple[str, bool, str]:
         if fatal is not None and any(each.field("description") == _NO_RENEGOTIATION for each in self.said):
@@ -188,8 +194,7 @@ class _Judge:
             return None
         client = [each.length for each in self.said if each.kind == "encrypted_record" and each.sender == "client"]
         after = self._after_client_finished()
-        sent = [size for size in client if size != _ALERT_SIZE]
-        if len(sent) > 1 or (sent and sent[0] not in _FINISHED_SIZES):
+        if self._data_by_sizes([size for size in client if size != _ALERT_SIZE]):
             if after and all(size == _ALERT_SIZE for size in after) and self._left("server"):
                 text = "the server answered with a record as small as an alert and left: most probably a REFUSAL"
                 return "completed_refused", True, f"handshake completed, as far as sizes tell; {text}"
@@ -202,6 +207,15 @@ class _Judge:
             text = "handshake completed, as far as sizes tell; the client left without sending data: a REFUSAL"
             return "completed_left", True, f"{text} that looks like a success on the wire"
         return None
+
+    def _data_by_sizes(self, sizes: list[int]) -> bool:
+        """Whether the client sent more than its Finished, which may have a certificate before it."""
+        facts = self.connection.tls
+        is_384 = facts is not None and facts.suite is not None and facts.suite.hash == "SHA-384"
+        finished = _FINISHED_384 if is_384 else _FINISHED_256
+        if sizes[:1] == [finished]:
+            return len(sizes) > 1
+        return sizes[-1:] != [finished]
 
     def _after_client_finished(self) -> list[int]:
         """Sizes of the server's records after the client's first encrypted one."""

@@ -15,8 +15,11 @@ from mqttsecure.lab.capture.tcp import ACK, PSH
 from mqttsecure.lab.model import Connection, Outcome, Reading
 from mqttsecure.lab.reading import read_capture_bytes
 from mqttsecure.lab.summary import frames_of
-from tests.lab.authority import root
+from mqttsecure.wire.encoder import encode_packet
+from mqttsecure.wire.packets import Disconnect
+from tests.lab.authority import credential, root
 from tests.lab.scenarios import recording_of
+from tests.lab.test_mqtt import conversation
 from tests.lab.traffic import MOMENT, Recording, Setup, capture, record, talk
 
 Frames = list[tuple[int, bytes]]
@@ -401,6 +404,27 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.outcome("untrusted 1.3", keys=False), ("refused_by_client", True))
         self.assertEqual(self.outcome("tls13", keys=False), ("completed", False))
         self.assertEqual(self.outcome("left without data", keys=False), ("completed_left", True))
+
+    def test_a_certificate_and_nothing_more(self) -> None:
+        """TLS 1.3 without keys: a client that shows a certificate and leaves has sent no data."""
+        versions = (SSL.TLS1_3_VERSION, SSL.TLS1_3_VERSION)
+        setup = Setup(versions=versions, ask_client=True, client=credential("sensor-1", client=True))
+        for says, outcome in (([], "completed_left"), (None, "completed")):
+            verdict = one(record(talk(setup, says=says)).frames).verdict
+            self.assertEqual(verdict.outcome, outcome, verdict.text)
+
+    def test_what_the_broker_refuses(self) -> None:
+        """Inside, each refusal of the broker is told; so is that it left without an answer."""
+        says = conversation(5)
+        refusal = bytes(encode_packet(Disconnect(0x8E), 5))
+        recording = talk(Setup(), says=[*says[:4], (False, refusal)])
+        findings = [each.key for each in one(record(recording).frames, recording.key_log).verdict.findings]
+        self.assertEqual(findings, ["subscribe_refused", "broker_disconnect"])
+        recording = talk(Setup(), says=says[:1])
+        recording.closes = "server"
+        verdict = one(record(recording).frames, recording.key_log).verdict
+        self.assertEqual((verdict.outcome, verdict.refused), ("completed_refused", True))
+        self.assertIn("left without an answer", verdict.text)
 
     def test_broken_off(self) -> None:
         """The connection ends in the middle, by FIN, by RST, or with the capture."""

@@ -15,6 +15,7 @@ from mqttsecure.lab.document import reading_document
 from mqttsecure.lab.model import Reading
 from mqttsecure.lab.reading import read_capture_bytes
 from mqttsecure.lab.text import render
+from tests.lab.keep import KEPT
 from tests.lab.samples import CAPTURES, all_samples, keys_of_sample
 from tests.lab.scenarios import recording_of
 from tests.lab.traffic import MOMENT, Recording, capture, record
@@ -24,7 +25,7 @@ _SETTINGS = settings(
 )
 _SAMPLES = [
     ((CAPTURES / name).read_bytes(), keys.read_bytes() if (keys := keys_of_sample(name)) is not None else b"")
-    for name in (*all_samples(), "wireguard-mqtts.pcap")
+    for name in (*all_samples(), "wireguard-mqtts.pcap", *(f"{each}.pcapng" for each in KEPT))
 ]
 
 
