@@ -69,7 +69,7 @@ def capture(interface: str, file: BinaryIO, stop: int) -> int:
         writer.add_interface(name=interface)
         print("ready", flush=True)  # noqa: T201  # whoever started it waits for that line
         number = frames.fileno()
-        written = count = 0
+        written = count = latest = 0
         stopping = False
         while written < _MAXIMUM_BYTES:
             ready, _, _ = select.select([number] if stopping else [number, stop], [], [], _QUIET if stopping else None)
@@ -80,7 +80,9 @@ def capture(interface: str, file: BinaryIO, stop: int) -> int:
                 data, moment, kind, direction = found
                 if kind == _LOOPBACK and direction == _OUTGOING:
                     continue
-                writer.write_frame(data, moment)
+                # Each processor has its own idea of microseconds; a frame is no older than the one before it.
+                latest = max(latest, moment)
+                writer.write_frame(data, latest)
                 written, count = written + len(data), count + 1
             writer.flush()
         return count

@@ -104,7 +104,7 @@ def _try_mode(mode: Mode, *, only_needed: bool = False) -> tuple[list[Ability], 
         ], None
     space: Space | None = None
     try:
-        space = Space.open(rootless=mode is Mode.ROOTLESS, born=lambda keeper: None)
+        space = Space.open(rootless=mode is Mode.ROOTLESS)
         found = [
             Ability(
                 f"{label}: namespaces",

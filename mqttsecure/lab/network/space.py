@@ -11,7 +11,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from mqttsecure.errors import LabError
 from mqttsecure.lab.network.plan import Host
@@ -21,8 +21,10 @@ __all__ = ["Space"]
 
 _COMMAND_PATIENCE: Final = 30.0
 
-_KEEPER: Final = ("sh", "-c", "read go && echo ready && exec sleep infinity")
+_LASTING: Final = "read go && echo ready && exec sleep infinity"
 """Ends at once where nobody writes the line, as when whoever started it was killed before it was written down."""
+_PASSING: Final = "read go && echo ready && exec cat >/dev/null"
+"""Ends when whoever started it does, however that comes."""
 
 
 class Space:
@@ -31,14 +33,17 @@ class Space:
     def __init__(self, keeper: Known, *, rootless: bool) -> None:
         self.keeper = keeper
         self.rootless = rootless
+        self._line: IO[str] | None = None
+        """What a keeper that does not last holds on to."""
 
     @classmethod
-    def open(cls, *, rootless: bool, born: Callable[[Known], None]) -> Space:
+    def open(cls, *, rootless: bool, born: Callable[[Known], None] | None = None) -> Space:
         """Make them.
 
         Args:
             rootless: as an ordinary user, in a user namespace.
-            born: is told of the keeper before it does anything: to write it down.
+            born: is told of the keeper before it does anything: to write it down, for it then outlives this process.
+                Without it the space ends with this process.
 
         Raises:
             LabError: this machine does not let it.
@@ -53,7 +58,9 @@ class Space:
             "--fork",
             "--kill-child=KILL",
             "--mount-proc",
-            *_KEEPER,
+            "sh",
+            "-c",
+            _PASSING if born is None else _LASTING,
         ]
         try:
             process = subprocess.Popen(  # noqa: S603  # what runs is ours
@@ -73,9 +80,15 @@ class Space:
             if keeper is None:  # it has ended already, and tells why
                 cls._let_go(process)
                 raise LabError("namespaces cannot be made here; see: mqttsecure lab doctor")
-            born(keeper)
+            if born is not None:
+                born(keeper)
             cls._let_go(process)
-            return cls(keeper, rootless=rootless)
+            space = cls(keeper, rootless=rootless)
+            if born is None:
+                space._line = process.stdin
+            elif process.stdin is not None:
+                process.stdin.close()
+            return space
         except BaseException:
             process.kill()
             process.wait()
@@ -89,7 +102,7 @@ class Space:
             raise RuntimeError("it has pipes")
         try:
             process.stdin.write("go\n")
-            process.stdin.close()
+            process.stdin.flush()
         except BrokenPipeError:  # it has ended; what it says tells why
             process.stdin = None
         if process.stdout.readline() != "ready\n":
@@ -163,3 +176,5 @@ class Space:
     def close(self) -> None:
         """End everything in there; waits until it is gone."""
         self.keeper.kill()
+        if self._line is not None:
+            self._line.close()

@@ -21,7 +21,7 @@ def cannot_run(reason: str) -> SkipTest | AssertionError:
     return SkipTest(reason)
 
 
-def open_space(born: Callable[[Known], None] = lambda keeper: None) -> Space:
+def open_space(born: Callable[[Known], None] | None = None) -> Space:
     """A space, as root or without."""
     try:
         return Space.open(rootless=os.geteuid() != 0, born=born)

@@ -76,6 +76,20 @@ class SpaceTests(SynchronousTestCase):
         self.assertEqual(done.returncode, -signal.SIGKILL, done.stderr)
         self.assert_gone([done.stdout.strip()])
 
+    def test_one_that_is_not_written_down_ends_with_its_starter(self) -> None:
+        """Such as that of the doctor, when it is killed."""
+        open_space().close()  # or skip
+        program = (
+            "import os\nfrom mqttsecure.lab.network.space import Space\n"
+            f"space = Space.open(rootless={os.geteuid() != 0})\nspace.run(None, 'true')\n"
+            "print(space.keeper.pid, flush=True)\nos.kill(os.getpid(), 9)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), timeout=60
+        )
+        self.assertEqual(done.returncode, -signal.SIGKILL, done.stderr)
+        self.assert_gone([done.stdout.strip()])
+
     def test_an_error_while_it_is_written_down_leaves_nothing(self) -> None:
         """A full disk, for instance."""
         open_space().close()  # or skip
@@ -100,11 +114,11 @@ class SpaceTests(SynchronousTestCase):
         self.patch(space_module, "environment", lambda: {"PATH": f"{folder.absolute()}:{os.environ['PATH']}"})
         self.patch(os, "environ", {**os.environ, "PATH": f"{folder.absolute()}:{os.environ['PATH']}"})
         with self.assertRaisesRegex(LabError, "namespaces cannot be made here .*Operation not permitted"):
-            Space.open(rootless=True, born=lambda keeper: None)
+            Space.open(rootless=True)
 
     def test_missing_program(self) -> None:
         """With the package that has it."""
         self.patch(os, "environ", {"PATH": "/nowhere"})
         self.patch(space_module, "environment", lambda: {"PATH": "/nowhere"})
         with self.assertRaisesRegex(LabError, "install the package util-linux"):
-            Space.open(rootless=True, born=lambda keeper: None)
+            Space.open(rootless=True)
