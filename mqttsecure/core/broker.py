@@ -17,7 +17,7 @@ from mqttsecure.core.connecting import Connecting
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import ConnectionFacts, Decide, Pending, Verdict
 from mqttsecure.core.delivery import Deliveries
-from mqttsecure.core.events import Event
+from mqttsecure.core.events import Dropped, Event
 from mqttsecure.core.inbound import Inbound
 from mqttsecure.core.limits import Limits
 from mqttsecure.core.model import Message
@@ -28,6 +28,7 @@ from mqttsecure.core.restoring import Restoring
 from mqttsecure.core.routing import Routing
 from mqttsecure.core.sessions import Sessions
 from mqttsecure.core.state import BrokerState, Counters, Load
+from mqttsecure.core.stored_json import UNREADABLE, Unreadable
 from mqttsecure.core.subscribing import Subscribing
 from mqttsecure.core.throttling import Throttling
 from mqttsecure.core.will import Wills, disarm
@@ -187,7 +188,14 @@ class BrokerCore:
 
     def restore_retained(self, stored: StoredRetained, now: float) -> None:
         """Have a retained message that was on disk."""
-        message = self.state.restoring.retained(stored)
+        try:
+            message = self.state.restoring.retained(stored)
+        except Unreadable:
+            row = stored.message
+            self.state.counters.messages_dropped += 1
+            self.state.events.append(Dropped("", row.topic, UNREADABLE))
+            self.state.journal.forget_retained((row.namespace, row.topic), row.id)
+            return
         self._publishing.restore_retained(message)
 
     def take_batch(self, now: float, wall: float) -> Batch:

@@ -281,6 +281,12 @@ class Journal:
         self._retained[place] = message
         self._note()
 
+    def forget_retained(self, place: tuple[str, str], stored_id: int) -> None:
+        """A retained message that is on disk is not to be kept, and never was in memory."""
+        self._released_references[stored_id] += 1
+        self._retained[place] = None
+        self._note()
+
     def put_out(self, record: Record, delivery: Delivery) -> None:
         """An entry is kept in memory no longer, or is not to be once it is on disk."""
         number = delivery[5]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from mqttsecure.core.connection import Connection
 from mqttsecure.core.decisions import Pending
@@ -12,6 +13,7 @@ from mqttsecure.core.queues import Queues
 from mqttsecure.core.records import StoredEntry
 from mqttsecure.core.session import Delivery, Session
 from mqttsecure.core.state import BrokerState, Load
+from mqttsecure.core.stored_json import Unreadable
 from mqttsecure.core.subscriptions import SharedGroup
 
 __all__ = ["Paging"]
@@ -120,8 +122,9 @@ class Paging:
                 group = groups.get(entry.row.share)
                 was_sent = entry.row.qos == 2 and entry.row.packet_id  # v5.0 [MQTT-4.8.2-5]
                 if group is not None and entry.message is not None and not was_sent:
-                    delivery = state.restoring.delivery(session, entry, now)
-                    owed.append((*delivery[:4], group, 0))
+                    with suppress(Unreadable):  # it goes with the session
+                        delivery = state.restoring.delivery(session, entry, now)
+                        owed.append((*delivery[:4], group, 0))
             self._queues.redistribute(owed, now)
             if entries:
                 state.loads.append(Load(record.key, entries[-1].row.number, loaded))

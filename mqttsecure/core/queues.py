@@ -16,6 +16,7 @@ from mqttsecure.core.pruning import OLDEST, Pruning
 from mqttsecure.core.records import StoredEntry
 from mqttsecure.core.session import Delivery, Session
 from mqttsecure.core.state import BrokerState, Load
+from mqttsecure.core.stored_json import UNREADABLE, Unreadable
 from mqttsecure.core.waiting import Waiting
 from mqttsecure.wire.constants import ReasonCode
 from mqttsecure.wire.packets import Pubrel
@@ -255,7 +256,12 @@ class Queues:
             if row.released or entry.message is None:
                 released.append((row.released, row.packet_id, row.number))
                 continue
-            delivery = state.restoring.delivery(session, entry, now)
+            try:
+                delivery = state.restoring.delivery(session, entry, now)
+            except Unreadable:
+                state.drop(session, entry.message.topic, UNREADABLE)
+                state.journal.drop(session, record, entry)
+                continue
             if row.packet_id:
                 session.inflight[row.packet_id] = delivery
                 session.inflight_octets += len(delivery[0].payload)

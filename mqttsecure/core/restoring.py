@@ -11,9 +11,10 @@ from mqttsecure.core.model import Envelope, Message
 from mqttsecure.core.records import MessageRow, StoredEntry, StoredRetained, StoredSession
 from mqttsecure.core.session import Delivery, Session
 from mqttsecure.core.state import BrokerState
-from mqttsecure.core.stored_json import will_from_json, writer_from_json
+from mqttsecure.core.stored_json import Unreadable, will_from_json, writer_from_json
 from mqttsecure.core.subscriptions import Subscription
 from mqttsecure.core.will import PendingWill
+from mqttsecure.errors import MqttError
 from mqttsecure.wire.encoder import encode_remaining_length
 from mqttsecure.wire.properties import decode_properties
 
@@ -23,6 +24,9 @@ _MANY_ENVELOPES: Final = 10_000
 """Writers kept by what is on disk of them, so that their messages share one envelope."""
 
 _PUBLISH: Final = 3
+
+_NONSENSE: Final = (ValueError, KeyError, TypeError, AttributeError, MqttError)
+"""What reading a row may raise that was changed on disk."""
 
 
 class Restoring:
@@ -60,25 +64,46 @@ class Restoring:
         return session
 
     def will(self, content: bytes, namespace: str) -> PendingWill:
-        """A will whose client is away."""
-        will, writer, facts = will_from_json(content)
+        """A will whose client is away.
+
+        Raises:
+            Unreadable: it is none.
+        """
+        try:
+            will, writer, facts = will_from_json(content)
+        except _NONSENSE as error:
+            raise Unreadable(str(error)) from error
         facts.namespace = namespace
         return PendingWill(will, Envelope(writer, 0, namespace), facts)
 
     def delivery(self, session: Session, entry: StoredEntry, now: float) -> Delivery:
-        """An entry that has a message."""
+        """An entry that has a message.
+
+        Raises:
+            Unreadable: it has none that can be delivered.
+        """
         row = entry.row
         if entry.message is None:
-            raise ValueError("a released entry is no delivery")
-        message = self._message(entry.message, entry.writer)
+            raise Unreadable("it has no message")
+        try:
+            message = self._message(entry.message, entry.writer)
+            identifiers = tuple(int(each) for each in row.identifiers.split(",")) if row.identifiers else ()
+        except _NONSENSE as error:
+            raise Unreadable(str(error)) from error
         subscription = session.subscriptions.get(row.share) if row.share else None
         group = None if subscription is None else subscription.group
-        identifiers = tuple(int(each) for each in row.identifiers.split(",")) if row.identifiers else ()
         return (message, row.qos, bool(row.retain), identifiers, group, row.number)
 
     def retained(self, stored: StoredRetained) -> Message:
-        """A retained message."""
-        return self._message(stored.message, stored.writer)
+        """A retained message.
+
+        Raises:
+            Unreadable: it is none.
+        """
+        try:
+            return self._message(stored.message, stored.writer)
+        except _NONSENSE as error:
+            raise Unreadable(str(error)) from error
 
     def _message(self, row: MessageRow, writer: bytes) -> Message:
         properties = None

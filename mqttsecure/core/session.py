@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from mqttsecure.core.decisions import ConnectionFacts, Pending, Principal
+from mqttsecure.core.decisions import ConnectionFacts, Peer, Pending, Principal
 from mqttsecure.core.model import Message
 from mqttsecure.core.stored_json import facts_from_json
 from mqttsecure.core.verdict_cache import VerdictCache
@@ -121,7 +121,12 @@ class Session:
         """What is known of its last connection."""
         facts = self._facts
         if isinstance(facts, bytes):
-            facts = self._facts = facts_from_json(facts)
+            try:
+                facts = facts_from_json(facts)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                # Damaged on disk. Nothing but whose it is is known of it, which permits less and never more.
+                facts = ConnectionFacts(0, "", Peer(None), principal=self.owner)
+            self._facts = facts
             facts.namespace = self.namespace
             facts.client_id = self.client_id
         return facts

@@ -13,6 +13,7 @@ from mqttsecure.core.paging import Paging
 from mqttsecure.core.records import StoredSession
 from mqttsecure.core.session import Delivery, Session, session_key
 from mqttsecure.core.state import BrokerState
+from mqttsecure.core.stored_json import UNREADABLE, Unreadable
 from mqttsecure.core.will import Wills
 from mqttsecure.wire.constants import ReasonCode
 
@@ -158,7 +159,12 @@ class Sessions:
         row = stored.row
         if row.will is None:
             return
-        pending = self._state.restoring.will(row.will, row.namespace)
+        try:
+            pending = self._state.restoring.will(row.will, row.namespace)
+        except Unreadable:
+            self._state.drop(session, "its will", UNREADABLE)
+            self._state.journal.change_row(session)
+            return
         if row.will_due is None:
             due = now + min(pending.will.properties.get("will_delay_interval", 0), session.expiry)
         else:

@@ -13,6 +13,8 @@ from mqttsecure.core.decisions import ConnectionFacts, Peer, Principal, TlsFacts
 from mqttsecure.wire.packets import Properties, Will
 
 __all__ = [
+    "UNREADABLE",
+    "Unreadable",
     "facts_from_json",
     "facts_to_json",
     "will_from_json",
@@ -24,8 +26,14 @@ __all__ = [
 _PLAIN: Final = (str, int, float, bool, type(None))
 
 
+UNREADABLE: Final = "what is on disk of it cannot be read"
+
 _UNKEPT: Final = "\0"
 """In place of an attribute of a type that JSON has no word for: as all values with a NUL it never meets a rule."""
+
+
+class Unreadable(Exception):
+    """A row holds what was never written: the file was damaged where its database does not notice."""
 
 
 def writer_to_json(writer: Writer) -> bytes:

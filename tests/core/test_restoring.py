@@ -175,3 +175,50 @@ class RestoringTests(SynchronousTestCase):
         reader.connect("reader", **_KEPT)
         bench.disk()
         self.assertEqual(reader.payloads(), [b"0", b"1"])
+
+
+class DamageTests(SynchronousTestCase):
+    """Rows that hold what was never written, where no database notices."""
+
+    def damaged(self, **replaced: bytes) -> Bench:
+        """What comes back of a session with a message and a will, and of a retained message."""
+        bench = Bench(store=MemoryStore())
+        reader = bench.connected("reader", will=Will("w", b"x", 0, False, {}), **_KEPT)
+        reader.subscribe("t", qos=1)
+        reader.lose()
+        writer = bench.connected("writer", user="w")
+        writer.publish("t", b"x", qos=1)
+        writer.publish("r", b"x", qos=1, retain=True)
+        store = bench.store
+        if store is None:
+            raise AssertionError("there is a store")
+        contents = store.contents
+        for key, row in contents.sessions.items():
+            contents.sessions[key] = row._replace(
+                facts=replaced.get("facts", row.facts), will=replaced.get("will", row.will)
+            )
+        for number, writing in contents.writers.items():
+            contents.writers[number] = writing._replace(content=replaced.get("writer", writing.content))
+        for number, message in contents.messages.items():
+            contents.messages[number] = message._replace(properties=replaced.get("properties", message.properties))
+        after = bench.crashed()
+        after.flush()
+        return after
+
+    def test_nonsense(self) -> None:
+        """Each kind of it costs what it is about, is told, and leaves nothing behind."""
+        for nonsense in (b"", b"[]", b"{}", b"17", b'{"principal":7}', b"\xff\xfe"):
+            for what, got, retained in (("facts", [b"x"], 1), ("will", [b"x"], 1), ("writer", [], 0)):
+                bench = self.damaged(**{what: nonsense})
+                self.assertEqual(bench.core.state.retained.count, retained, (what, nonsense))
+                bench.connected("other", user="o").publish("t", b"y", qos=1)
+                reader = bench.connected("reader", **_KEPT)
+                self.assertEqual(reader.acknowledge(), [*got, b"y"], (what, nonsense))
+                bench.check_nothing_left(self)
+
+    def test_properties(self) -> None:
+        """Properties that are none."""
+        bench = self.damaged(properties=b"\xff\xff")
+        self.assertEqual(bench.connected("reader", **_KEPT).messages(), [])
+        self.assertEqual(bench.store and bench.store.contents.messages, {})
+        self.assertEqual(bench.core.counters.messages_dropped, 2)
