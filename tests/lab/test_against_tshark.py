@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.lab.capture.link import ETHERNET, LINUX_SLL, LINUX_SLL2, NULL, RAW
+from mqttsecure.lab.capture.writer import PcapngWriter
 from mqttsecure.lab.model import Connection
 from mqttsecure.lab.reading import read_capture
 from mqttsecure.lab.summary import frames_of
@@ -136,11 +138,16 @@ class AgainstTsharkTests(SynchronousTestCase):
             self.assertEqual(connection.verdict.outcome, "plaintext")
 
     def test_link_layers(self) -> None:
-        """Ethernet with VLAN tags, Linux cooked, raw IP and loopback, as pcap and pcapng."""
+        """Ethernet with VLAN tags, Linux cooked, raw IP and loopback: several interfaces in one pcapng, and pcap."""
         recording = recording_of("tls12")
+        file = io.BytesIO()
+        writer = PcapngWriter(file)
         for link_type in (ETHERNET, LINUX_SLL, LINUX_SLL2, RAW, NULL):
+            interface = writer.add_interface(link_type)
             vlans = (7, 9) if link_type == ETHERNET else ()
-            for format in ("pcap", "pcapng"):
-                frames = record(recording, link_type=link_type, vlans=vlans).frames
-                (connection,) = self.compare(capture(frames, link_type=link_type, format=format))
-                self.assertEqual(connection.verdict.outcome, "completed", link_type)
+            for time, data in record(recording, link_type=link_type, vlans=vlans).frames:
+                writer.write_frame(data, time, interface=interface)
+        outcomes = [connection.verdict.outcome for connection in self.compare(file.getvalue())]
+        self.assertEqual(outcomes, ["completed"] * 5)
+        frames = record(recording, link_type=LINUX_SLL).frames
+        self.compare(capture(frames, link_type=LINUX_SLL, format="pcap"))

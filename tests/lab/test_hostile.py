@@ -21,7 +21,7 @@ from tests.lab.scenarios import recording_of
 from tests.lab.traffic import MOMENT, Recording, capture, record
 
 _SETTINGS = settings(
-    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+    max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
 )
 _SAMPLES = [
     ((CAPTURES / name).read_bytes(), keys.read_bytes() if (keys := keys_of_sample(name)) is not None else b"")
@@ -127,16 +127,16 @@ class HostileTests(SynchronousTestCase):
         self.assertTrue(reading is not None and "beyond the limit" in str(reading.notes))
 
     def test_much_of_everything(self) -> None:
-        """Ten thousand records of one byte, a thousand connections, a thousand fragments: read within seconds."""
+        """Thousands of records of one byte or none, hundreds of connections, thousands of fragments: read within seconds."""
         started = time.monotonic()
         hello = recording_of("tls12").chunks[0][1]
-        many = b"".join(b"\x16\x03\x01\x00\x01" + bytes((byte,)) for byte in hello[5:]) + b"\x17\x03\x03\0\0" * 10000
+        many = b"".join(b"\x16\x03\x01\x00\x01" + bytes((byte,)) for byte in hello[5:]) + b"\x17\x03\x03\0\0" * 5000
         read(capture(record(Recording([(True, many)])).frames))
         frames = [
-            frame for port in range(1000) for frame in record(Recording([(True, hello)]), client_port=port + 1).frames
+            frame for port in range(300) for frame in record(Recording([(True, hello)]), client_port=port + 1).frames
         ]
         reading = read(capture(frames))
-        self.assertEqual(len(reading.connections) if reading is not None else 0, 1000)
+        self.assertEqual(len(reading.connections) if reading is not None else 0, 300)
         fragment = bytes.fromhex("450000240001200040110000") + b"\x0a\0\0\1\x0a\0\0\2" + bytes(16)
         pieces = [
             (MOMENT, bytes(12) + b"\x08\0" + fragment[:4] + at.to_bytes(2, "big") + fragment[6:]) for at in range(5000)
