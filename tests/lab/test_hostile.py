@@ -127,7 +127,7 @@ class HostileTests(SynchronousTestCase):
         self.assertTrue(reading is not None and "beyond the limit" in str(reading.notes))
 
     def test_much_of_everything(self) -> None:
-        """Thousands of records of one byte or none, hundreds of connections, thousands of fragments: read within seconds."""
+        """Thousands of tiny records and fragments, hundreds of connections: read within seconds."""
         started = time.monotonic()
         hello = recording_of("tls12").chunks[0][1]
         many = b"".join(b"\x16\x03\x01\x00\x01" + bytes((byte,)) for byte in hello[5:]) + b"\x17\x03\x03\0\0" * 5000
