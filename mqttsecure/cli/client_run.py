@@ -8,10 +8,11 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import click
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.tcp import Connection
 from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
@@ -27,6 +28,12 @@ from mqttsecure.client.client import Change
 from mqttsecure.client.failures import ClientError
 
 __all__ = ["EndWith", "counted", "run", "tell_change"]
+
+_GOODBYE: Final = 3.0
+"""Seconds for connections to close; a client itself cuts off after two."""
+
+_PAUSE: Final = 0.01
+"""Seconds between two looks."""
 
 Program = Callable[[Any], Coroutine[Deferred[Any], Any, int | None]]
 
@@ -58,7 +65,16 @@ class _Run:
             signal.signal(number, self._on_signal)
         self._running = Deferred.fromCoroutine(self._program(self._reactor))
         self._running.addCallbacks(self._done, self._failed)
-        self._running.addBoth(lambda _: self._reactor.stop())
+        self._running.addBoth(lambda _: self._stop(self._reactor.seconds() + _GOODBYE))
+
+    def _stop(self, deadline: float) -> None:
+        """Stop once what was said last has been sent: who is interrupted while it connects waits for nothing itself."""
+        reactor = self._reactor
+        is_open = any(isinstance(each, Connection) for each in (*reactor.getReaders(), *reactor.getWriters()))
+        if is_open and reactor.seconds() < deadline:
+            reactor.callLater(_PAUSE, self._stop, deadline)
+        else:
+            reactor.stop()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._signal:
