@@ -16,6 +16,9 @@ __all__ = ["Deadline", "Deadlines"]
 _MANY_CANCELLED: Final = 1024
 """Cancelled deadlines are swept out once there are this many and they are the majority."""
 
+_AT_ONCE: Final = 256
+"""Calls made in one go: of a hundred thousand sessions that expire in one moment each takes some 20 us to end."""
+
 
 class Deadline:
     """A call to make at ``when`` (monotonic seconds), unless cancelled.
@@ -68,21 +71,26 @@ class Deadlines:
         return heap[0].when if heap else None
 
     def expire(self, now: float) -> None:
-        """Make all calls that are due."""
-        while self._heap and self._heap[0].when <= now:  # an action may cancel others, which may rebuild the heap
-            deadline = heappop(self._heap)
-            action = deadline.action
-            if action is None:
-                self._cancelled -= 1
-                continue
-            deadline.action = None
-            again = action(now)
-            if again is not None:
-                self._sequence += 1
-                deadline.when = max(again, now + 0.001)
-                deadline.sequence = self._sequence
-                deadline.action = action
-                heappush(self._heap, deadline)
+        """Make calls that are due, so many at a time: who asks for the next one is told that it is due now."""
+        for _ in range(_AT_ONCE):
+            if not self._heap or self._heap[0].when > now:
+                return
+            self._call_first(now)
+
+    def _call_first(self, now: float) -> None:
+        deadline = heappop(self._heap)  # first of all: an action may cancel others, which may rebuild the heap
+        action = deadline.action
+        if action is None:
+            self._cancelled -= 1
+            return
+        deadline.action = None
+        again = action(now)
+        if again is not None:
+            self._sequence += 1
+            deadline.when = max(again, now + 0.001)
+            deadline.sequence = self._sequence
+            deadline.action = action
+            heappush(self._heap, deadline)
 
     def cancelled(self) -> None:
         """Count a cancelled deadline; sweep when they have become the majority."""

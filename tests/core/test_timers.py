@@ -61,3 +61,22 @@ class DeadlinesTests(SynchronousTestCase):
         self.assertLess(len(self.deadlines._heap), 3000)
         self.deadlines.expire(20_000.0)
         self.assertEqual(len(self.called), 10)
+
+
+class ManyTests(SynchronousTestCase):
+    """Very many at the same moment."""
+
+    def test_a_part_at_a_time(self) -> None:
+        """None holds up everything else: after each part the next one is due at once, until all are done."""
+        deadlines = Deadlines()
+        done: list[int] = []
+        for number in range(1000):
+            deadlines.at(10.0, lambda now, number=number: done.append(number))  # type: ignore[misc]
+        parts = 0
+        while (due := deadlines.next()) is not None:
+            self.assertEqual(due, 10.0)
+            before = len(done)
+            deadlines.expire(11.0)
+            self.assertLessEqual(len(done) - before, 256)
+            parts += 1
+        self.assertEqual((done, parts), (list(range(1000)), 4))
