@@ -418,7 +418,8 @@ class Verdict:
 
     Attributes:
         outcome: stable: ``completed``, ``completed_left``, ``completed_refused``, ``refused_by_server``,
-            ``refused_by_client``, ``aborted``, ``incomplete``, ``midstream``, ``plaintext``, ``unknown``.
+            ``refused_by_client``, ``aborted``, ``incomplete``, ``midstream``, ``plaintext``, ``unknown``; the
+            reference page says what each means.
         refused: nobody got through, whatever it looks like.
         text: a line.
         secret_visible: the password can be read by whoever is on the way.
