@@ -114,13 +114,17 @@ class Passphrase:
         found = self.given()
         if found is not None:
             return found
-        if not sys.stdin.isatty():
+        if not _is_terminal():
             raise WrongPassphrase(
                 f"{self.what} needs a passphrase, and here is no terminal to ask at; give {self.options}-file FILE or "
                 f"{self.options}-env NAME, or set ${self.variable}"
             )
         answer: str = click.prompt(f"Passphrase of {self.what}", hide_input=True, confirmation_prompt=new, err=True)
         return answer.encode()
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def ca_passphrase(command: _F) -> _F:

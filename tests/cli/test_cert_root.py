@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from click.testing import CliRunner
+
+from mqttsecure.cli import cert_options
+from mqttsecure.cli.main import main
 from tests.cli.cert_case import CertCase
 from tests.support.openssl import openssl
 
@@ -26,6 +30,21 @@ class InitTests(CertCase):
         self.assertIn("others can read", self.cert("init", "d", "--passphrase-file", "open", code=1).output)
         self.assertIn("has no NOT_SET", self.cert("init", "d", "--passphrase-env", "NOT_SET", code=1).output)
         self.assertIn("shorter than 8", self.cert("init", "d", MQTTSECURE_CA_PASSPHRASE="short", code=1).output)
+
+    def test_passphrase_at_a_terminal(self) -> None:
+        """Asked for unseen, twice when it is new and once when it is used; no prompt is part of the output."""
+        self.patch(cert_options, "_is_terminal", lambda: True)
+        runner = CliRunner()
+        made = runner.invoke(main, ["cert", "init", "ca"], input="correct horse\ncorrect horse\n")
+        self.assertEqual(made.exit_code, 0, made.output)
+        self.assertNotIn("correct horse", made.output)
+        self.assertNotIn("Passphrase", made.stdout)
+        openssl("pkey", "-in", "ca/ca.key", "-passin", "pass:correct horse", "-noout")
+        used = runner.invoke(main, ["cert", "client", "ca", "alice"], input="correct horse\n")
+        self.assertEqual(used.exit_code, 0, used.output)
+        wrong = runner.invoke(main, ["cert", "client", "ca", "bob"], input="wrong horse\n")
+        self.assertEqual(wrong.exit_code, 1, wrong.output)
+        self.assertIn("does not open with this passphrase", wrong.output)
 
     def test_nothing_is_overwritten_without_force(self) -> None:
         """Exit code 1, and what is there is told."""

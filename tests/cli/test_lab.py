@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.cli.lab import lab
 from mqttsecure.cli.main import main
+from mqttsecure.lab.network.processes import environment
 from tests.lab.experiment.case import short_folder
 from tests.lab.network.case import open_space
 
@@ -37,12 +40,24 @@ class LabTests(SynchronousTestCase):
         for arguments, expected in (
             (("init", path), "next: mqttsecure lab up"),
             (("up", path), "next: mqttsecure lab run"),
-            (("down", path), "is down"),
-            (("down", path), "was not up"),
         ):
             result = run(*arguments)
             self.assertEqual(result.exit_code, 0, result.output)
             self.assertIn(expected, result.output)
+        self.assertIn("10.77.0.40/24", self.on_host(path, "mallory", "ip", "-brief", "addr"))
+        self.assertIn("addresses", self.on_host(path, "broker", "nft", "list", "ruleset"))
+        for expected in ("is down", "was not up"):
+            result = run("down", path)
+            self.assertEqual(result.exit_code, 0, result.output)
+            self.assertIn(expected, result.output)
+
+    def on_host(self, path: str, *command: str) -> str:
+        """What a program prints on a host; `exec` becomes that program, so it has a process of its own."""
+        program = "from mqttsecure.cli.main import main; main()"
+        arguments = [sys.executable, "-c", program, "lab", "exec", path, *command]
+        done = subprocess.run(arguments, capture_output=True, text=True, env=environment(), timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
 
     def test_what_cannot_be_done(self) -> None:
         """Exit code 4, with the mend; a command line that makes no sense is 2."""
@@ -52,6 +67,7 @@ class LabTests(SynchronousTestCase):
             (("init", path), "is not empty"),
             (("run", path), "is not up; run: mqttsecure lab up"),
             (("up", f"{path}/nothing"), "holds no lab; prepare one"),
+            (("exec", path, "mallory", "true"), "is not up"),
         ):
             result = run(*arguments)
             self.assertEqual(result.exit_code, 4, result.output)

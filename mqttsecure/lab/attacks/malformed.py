@@ -15,8 +15,8 @@ from mqttsecure.wire.packets import Connect
 
 __all__ = ["bad_topics", "broken_frames"]
 
-_SECONDS: Final = 1.5
-"""In which a broker has closed."""
+_SHARE: Final = 4
+"""A quarter of the target's patience: whoever does not close by then leaves open."""
 
 _FRAMES: Final[dict[str, bytes]] = {
     "a length of five bytes": b"\x30\xff\xff\xff\xff\x01",
@@ -31,11 +31,11 @@ def broken_frames(target: Target) -> Seen:
     left_open: list[str] = []
     for name, data in _FRAMES.items():
         with login(target, target.writer) as client:
-            _try(client, name, data, left_open)
+            _try(target, client, name, data, left_open)
         target.pardon()
     with login(target, target.writer) as client:
         again = Connect(target.version, "x", username=target.writer.name, password=target.writer.password.encode())
-        _try(client, "a second CONNECT", encode_packet(again, target.version), left_open)
+        _try(target, client, "a second CONNECT", encode_packet(again, target.version), left_open)
     for name, data in (
         (
             "a PUBLISH before CONNECT",
@@ -44,17 +44,17 @@ def broken_frames(target: Target) -> Seen:
         ("the protocol name MQTX", b"\x10\x0d\x00\x04MQTX\x04\x02\x00\x3c\x00\x01x"),
     ):
         with dial(target) as client:
-            _try(client, name, data, left_open)
+            _try(target, client, name, data, left_open)
     target.pardon()
     if left_open:
         return succeeded(f"left open: {', '.join(left_open)}")
     return resisted("closed at once, all seven")
 
 
-def _try(client: AttackClient, name: str, data: bytes, left_open: list[str]) -> None:
+def _try(target: Target, client: AttackClient, name: str, data: bytes, left_open: list[str]) -> None:
     client.send(data)
     try:
-        client.remaining(_SECONDS)
+        client.remaining(target.patience / _SHARE)
     except Unexpected:
         left_open.append(name)
 
@@ -74,7 +74,7 @@ def bad_topics(target: Target) -> Seen:
             witness.subscribe(f"{target.topics}/#")
             client.send(b"\x30" + encode_remaining_length(len(body)) + body)
             try:
-                client.remaining(_SECONDS)
+                client.remaining(target.patience / _SHARE)
             except Unexpected:
                 pass
             if _hears(witness, payload):

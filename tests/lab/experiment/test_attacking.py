@@ -26,7 +26,7 @@ class AttackingTests(SettingCase):
         state = running(self.folder)
         run_traffic(self.folder, state, RunOptions(), self.told.append)
         rows = ["A1", "A2", "A3", "A9", "A22", "A23", "B1", "A11"]
-        target = target_of_lab(self.folder, state, patience=20)
+        target = target_of_lab(self.folder, state, patience=120)
         results = [knock(state), *attack(target, select(rows), state)]
         self.assertEqual([each for each in results if each.outcome is not Outcome.RESISTED], [])
         self.assertEqual(results[0].seen, "silence")
