@@ -19,11 +19,13 @@ from mqttsecure.cli.cert_options import (
     now,
     tells_problems,
 )
+from mqttsecure.cli.output import json_option, print_json
 from mqttsecure.pki.authority import CRL, Authority, open_authority
 from mqttsecure.pki.errors import CertificateProblem
 from mqttsecure.pki.files import PRIVATE, NewFile, check_absent, write_new
 from mqttsecure.pki.index import Entry, serial_text
-from mqttsecure.pki.keys import DEFAULT_KIND, KEY_KINDS, PublicKey, key_pem, new_key, usable_public_key
+from mqttsecure.pki.keys import DEFAULT_KIND, KEY_KINDS, key_pem, usable_public_key
+from mqttsecure.pki.keys import new_key as make_key
 from mqttsecure.pki.loading import read_certificates
 from mqttsecure.pki.revoking import CRL_LIFETIME, REASONS
 
@@ -43,6 +45,7 @@ _next_update = click.option(
 @click.option("--out", type=FILE, help="The new certificate [in place of the old one].")
 @ca_passphrase
 @force_option
+@json_option
 @tells_problems
 def renew(
     ca: Path,
@@ -53,6 +56,7 @@ def renew(
     out: Path | None,
     passphrase: Passphrase,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Issue CERTIFICATE anew, for the same names and purpose, and put it in its place.
 
@@ -74,22 +78,23 @@ def renew(
         check_absent([*([target] if out else []), *([key_file] if new_key else [])])
     with open_authority(ca, passphrase.ask) as authority:
         entry = authority.entry_of(old, str(certificate))
-        key = _key(new_key, kind, key_file, force) if new_key else usable_public_key(old.public_key(), str(certificate))
+        fresh = make_key(kind) if new_key else None
+        key = usable_public_key(old.public_key(), str(certificate)) if fresh is None else fresh.public_key()
         made = authority.renew(entry, key, lifetime, now())
         chain = authority.with_chain(made)
+    # Only now, when nothing can be refused any more, is the old key replaced.
+    if fresh is not None:
+        write_new(NewFile(key_file, key_pem(fresh), PRIVATE), force=force)
     write_new(NewFile(target, chain), force=force or out is None)
-    click.echo(
-        f"made {target}, valid until {made.not_valid_after_utc:%Y-%m-%d}, serial {serial_text(made.serial_number)}"
-    )
+    serial, ends = serial_text(made.serial_number), f"{made.not_valid_after_utc:%Y-%m-%d}"
+    if as_json:
+        files = [str(target), *([str(key_file)] if fresh is not None else [])]
+        print_json({"files": files, "serial": serial, "ends": ends, "old": serial_text(old.serial_number)})
+        return
+    click.echo(f"made {target}, valid until {ends}, serial {serial}")
     click.echo(
         f"the old one, serial {serial_text(old.serial_number)}, is valid until {old.not_valid_after_utc:%Y-%m-%d}"
     )
-
-
-def _key(wanted: bool, kind: str, file: Path, force: bool) -> PublicKey:
-    key = new_key(kind)
-    write_new(NewFile(file, key_pem(key), PRIVATE), force=force)
-    return key.public_key()
 
 
 @click.command()
@@ -98,8 +103,9 @@ def _key(wanted: bool, kind: str, file: Path, force: bool) -> PublicKey:
 @click.option("--reason", type=click.Choice(list(REASONS)), default="unspecified", show_default=True)
 @_next_update
 @ca_passphrase
+@json_option
 @tells_problems
-def revoke(ca: Path, what: str, reason: str, next_update: timedelta, passphrase: Passphrase) -> None:
+def revoke(ca: Path, what: str, reason: str, next_update: timedelta, passphrase: Passphrase, as_json: bool) -> None:
     """Revoke WHAT: a certificate's file, its serial number, or the common name where only one is live.
 
     The CA's revocation list is written anew at once. It is in force where it is read: name it as `crl` of the
@@ -119,6 +125,9 @@ def revoke(ca: Path, what: str, reason: str, next_update: timedelta, passphrase:
         authority.revoke(entry, reason, moment)
         authority.write_crl(moment, next_update)
         number = authority.index.crl_number
+    if as_json:
+        print_json({"name": entry.name, "serial": serial_text(entry.serial), "crl": str(ca / CRL), "number": number})
+        return
     click.echo(f"{entry.name} with serial {serial_text(entry.serial)} is revoked")
     click.echo(f"made {ca / CRL}, number {number}; put it where the broker reads it")
 
@@ -138,8 +147,9 @@ def _meant(authority: Authority, what: str) -> Entry:
 @CA_FOLDER
 @_next_update
 @ca_passphrase
+@json_option
 @tells_problems
-def crl(ca: Path, next_update: timedelta, passphrase: Passphrase) -> None:
+def crl(ca: Path, next_update: timedelta, passphrase: Passphrase, as_json: bool) -> None:
     """Write the revocation list of the CA anew, with the next number.
 
     Do it before the old one ends: a broker that has only an old one refuses everybody of that CA.
@@ -155,6 +165,10 @@ def crl(ca: Path, next_update: timedelta, passphrase: Passphrase) -> None:
         made = authority.write_crl(now(), next_update)
         number, revoked = authority.index.crl_number, len(authority.index.revoked())
     ends = made.next_update_utc
+    if as_json:
+        until = None if ends is None else ends.isoformat()
+        print_json({"crl": str(ca / CRL), "number": number, "revoked": revoked, "ends": until})
+        return
     click.echo(
         f"made {ca / CRL}, number {number}, {revoked} revoked" + (f", until {ends:%Y-%m-%d %H:%M} UTC" if ends else "")
     )

@@ -132,7 +132,7 @@ class Authority:
         if entry.revoked is not None:
             raise CertificateProblem(
                 f"{entry.name!r} with serial {serial_text(entry.serial)} was revoked on {entry.revoked:%Y-%m-%d} "
-                f"({entry.reason}); nothing is to be done"
+                f"({entry.reason}); if the list does not have it yet: mqttsecure cert crl {self.folder}"
             )
         self.index.note_revoked(entry.serial, reason, now)
 

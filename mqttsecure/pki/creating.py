@@ -42,6 +42,7 @@ def create_root(
     certificate = self_signed_ca(wanted, key, now)
     secret = key_pem(key, passphrase)
     make_folder(folder)
+    _put_aside(folder)
     # The key first: after a crash in between, what is left was never certified.
     made = [
         write_new(NewFile(folder / KEY, secret, PRIVATE), force=force),
@@ -53,8 +54,11 @@ def create_root(
 def _check_free(folder: Path, force: bool) -> None:
     if not force:
         check_absent([folder / name for name in (CERTIFICATE, KEY, INDEX, REQUEST)])
-    elif (folder / INDEX).exists():
-        # What another CA issued is of no use to this one; but nobody should lose it to a slip of the finger.
+
+
+def _put_aside(folder: Path) -> None:
+    """What another CA issued is of no use to a new one; but nobody should lose it to a slip of the finger."""
+    if (folder / INDEX).exists():
         (folder / INDEX).rename(folder / f"{INDEX}.old")
         (folder / CRL).unlink(missing_ok=True)
 
@@ -84,6 +88,7 @@ def create_request(
     secret = key_pem(key, passphrase)
     request = make_request(name, (), key)
     make_folder(folder)
+    _put_aside(folder)
     return [
         write_new(NewFile(folder / KEY, secret, PRIVATE), force=force),
         write_new(NewFile(folder / REQUEST, request.public_bytes(Encoding.PEM)), force=force),

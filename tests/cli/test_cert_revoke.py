@@ -36,6 +36,25 @@ class RenewTests(CertCase):
         )
         self.cert("renew", "ca", "a.pem", "--new-key", "--force")
 
+    def test_a_key_is_not_replaced_for_a_certificate_that_is_refused(self) -> None:
+        """Of a revoked one there will be no new certificate, so that its old key stays."""
+        self.make_ca()
+        self.cert("client", "ca", "a")
+        key = (self.folder / "a.key").read_bytes()
+        self.cert("revoke", "ca", "a")
+        self.assertIn("was revoked", self.cert("renew", "ca", "a.pem", "--new-key", "--force", code=1).output)
+        self.assertEqual((self.folder / "a.key").read_bytes(), key)
+
+    def test_json(self) -> None:
+        """For programs that renew and revoke."""
+        self.make_ca()
+        self.cert("client", "ca", "a")
+        renewed = json.loads(self.cert("renew", "ca", "a.pem", "--json").output)
+        self.assertEqual(renewed["files"], ["a.pem"])
+        revoked = json.loads(self.cert("revoke", "ca", renewed["old"], "--json").output)
+        self.assertEqual((revoked["name"], revoked["number"]), ("a", 2))
+        self.assertEqual(json.loads(self.cert("crl", "ca", "--json").output)["revoked"], 1)
+
     def test_another_cas(self) -> None:
         """Told whose it is."""
         self.make_ca()

@@ -44,6 +44,9 @@ class RootTests(PkiCase):
         self.assertRaises(FileIsThere, self.make_ca)
         self.assertEqual({path.name: path.read_bytes() for path in ca.iterdir()}, before)
         self.issue(ca, Purpose.CLIENT, "a")
+        with self.assertRaisesRegex(CertificateProblem, "shorter than 8"):
+            self.make_ca(force=True, passphrase=b"short")
+        self.assertIn('"name": "a"', (ca / "index.jsonl").read_text())
         self.make_ca(force=True)
         self.assertIn('"name": "a"', (ca / "index.jsonl.old").read_text())
         self.assertNotEqual((ca / "ca.key").read_bytes(), before["ca.key"])
