@@ -19,6 +19,9 @@ from tests.crash.killing import FAULTS, Killing, Outcome
 
 __all__ = ["main", "run"]
 
+_FAILING = 1.0
+"""Seconds for which the disk fails in each way: several attempts of the store, and traffic meanwhile."""
+
 _REST_AFTER = 5
 """Kills from one time that everything comes to rest to the next."""
 
@@ -32,7 +35,7 @@ def run(
     try:
         killing.begin()
         for kind in FAULTS if faults else ():
-            killing.fail(kind, 2.0)
+            killing.fail(kind, _FAILING)
         for number in range(1, kills + 1):
             killing.kill()
             if number % _REST_AFTER == 0 or number == kills:

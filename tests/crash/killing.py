@@ -1,4 +1,4 @@
-"""Kills a real broker while many clients are at it, and looks whether it keeps its promises: see README in `docs`.
+"""Kills a real broker while many clients are at it, and looks whether it keeps its promises.
 
 The clients are :class:`~tests.support.peers.Peer`, which remember what they were promised and complain; the model of
 `tests/core/test_durable_model.py` uses the same. What was lost is looked for whenever all come to rest.

@@ -17,3 +17,9 @@ class KillsTests(SynchronousTestCase):
         self.assertEqual(outcome.problems, [], str(outcome))
         self.assertEqual(outcome.kills, 30)
         self.assertGreater(outcome.acknowledged, 300)
+
+    def test_disks_that_fail(self) -> None:
+        """Full, read-only, unable to write, unable to sync: clients are refused or wait, and the broker recovers."""
+        outcome = run(2, random.SystemRandom().randrange(2**32), Path(self.mktemp()).absolute(), faults=True)
+        self.assertEqual(outcome.problems, [], str(outcome))
+        self.assertEqual(outcome.faults, 4)
