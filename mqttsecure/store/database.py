@@ -170,6 +170,14 @@ class Database:
 
     def _reconnect(self) -> sqlite3.Connection:
         connection = self._connection = self._connect(self.path)
+        try:
+            self._make_ready(connection)
+        except BaseException:
+            self._disconnect()  # half ready it would be taken for ready the next time
+            raise
+        return connection
+
+    def _make_ready(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._synchronous else 'NORMAL'}")
@@ -179,7 +187,6 @@ class Database:
         self._checkpoints = Checkpoints(connection, self.path)
         status = self.path.stat()
         self._inode = (status.st_dev, status.st_ino)
-        return connection
 
     def _tidy_anew(self, connection: sqlite3.Connection) -> None:
         if self._tidying is None:

@@ -14,6 +14,7 @@ from mqttsecure.core.records import Batch
 from mqttsecure.store.contract import session
 from mqttsecure.store.database import Database, in_words
 from mqttsecure.store.invariants import find_faults
+from tests.store.faulty import Faults
 from tests.store.model import Model
 from tests.store.rows import batches, dump, expected, opened
 
@@ -129,3 +130,17 @@ class DatabaseTests(SynchronousTestCase):
             database.write([Batch(number, sessions=[session(number)])])
             database.sync()
         self.assertEqual(synced, [f"{path}-wal"] * 2)
+
+    def test_connection_that_is_half_ready(self) -> None:
+        """A new connection that fails while it is made ready is given up as well, and the next one serves."""
+        faults = Faults()
+        database = Database(self.path(), connect=faults.connect)
+        database.open()
+        self.addCleanup(database.close)
+        batch = Batch(1, sessions=[session(1)])
+        faults.fail("BEGIN", 1, sqlite3.SQLITE_CANTOPEN)
+        self.assertRaises(sqlite3.OperationalError, database.write, [batch])
+        faults.fail("PRAGMA synchronous", 1)
+        self.assertRaises(sqlite3.OperationalError, database.write, [batch])
+        database.write([batch])
+        self.assertEqual(len(dump(database)["sessions"]), 1)
