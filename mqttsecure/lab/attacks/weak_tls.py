@@ -29,9 +29,8 @@ def plaintext(target: Target) -> Seen:
     """A0: a CONNECT with a password, without TLS; whoever listens in could read it."""
     sock = dial_tcp(target)
     try:
-        connect = Connect(4, target.writer.name, username=target.writer.name, password=target.writer.password.encode())
         # A CONNECT that is answered proves that passwords travel readable; a made-up password does to see that.
-        connect.password = b"made-up"
+        connect = Connect(4, target.writer.name, username=target.writer.name, password=b"made-up")
         sock.sendall(bytes(encode_packet(connect, 4)))
         answer = _answer(sock)
     finally:

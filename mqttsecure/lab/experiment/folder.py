@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -44,6 +47,20 @@ class LabFolder:
         if not self.policy.is_file():
             raise LabError(f"{self.path} holds no lab; prepare one with: mqttsecure lab init {self.path}")
         return self
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Bring it up or down alone.
+
+        Raises:
+            LabError: another command does so now.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LabError(f"another command brings the lab in {self.path} up or down; wait for it") from None
+            yield
 
     @property
     def policy(self) -> Path:

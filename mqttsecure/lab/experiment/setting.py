@@ -66,7 +66,11 @@ def set_up(
     Raises:
         LabError: it is up already, or something does not work here.
     """
-    folder.existing()
+    with folder.existing().locked():
+        return _set_up(folder, vpn, plaintext, wanted, tell)
+
+
+def _set_up(folder: LabFolder, vpn: bool, plaintext: bool, wanted: Mode | None, tell: Tell) -> State:
     old = State.read(folder.state)
     if old is not None:
         if old.is_alive:
@@ -203,10 +207,13 @@ def take_down(folder: LabFolder) -> list[str]:
     Raises:
         LabError: what was written down cannot be read.
     """
-    state = State.read(folder.state)
-    ended = [] if state is None else state.end()
-    folder.config.unlink(missing_ok=True)
-    _remove_socket(folder)
+    if not folder.path.is_dir():
+        return []
+    with folder.locked():
+        state = State.read(folder.state)
+        ended = [] if state is None else state.end()
+        folder.config.unlink(missing_ok=True)
+        _remove_socket(folder)
     return ended
 
 

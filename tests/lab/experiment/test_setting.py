@@ -129,6 +129,13 @@ class LoopbackTests(SettingCase):
             set_up(self.folder, vpn=True, tell=self.told.append)
         self.assertIsNone(State.read(self.folder.state))
 
+    def test_two_at_once(self) -> None:
+        """The second is told to wait, and does not take over what the first has begun."""
+        with self.folder.locked():
+            for act in (lambda: self.up(Mode.LOOPBACK), lambda: take_down(self.folder)):
+                with self.assertRaisesRegex(LabError, "another command brings the lab in .* up or down; wait"):
+                    act()
+
     def test_not_up(self) -> None:
         """With the command that brings it up."""
         with self.assertRaisesRegex(LabError, "is not up; run: mqttsecure lab up"):
