@@ -1,0 +1,72 @@
+# -*- test-case-name: tests.lab.report.test_page -*-
+"""How the report looks: light and dark, wide and narrow, on screen and on paper. No font or picture from elsewhere."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["STYLE"]
+
+STYLE: Final = """
+:root { color-scheme: light dark; --ink: #1b2330; --soft: #5a6675; --paper: #ffffff; --panel: #f4f6f9; --line: #d5dbe3;
+  --client: #1f5fbf; --server: #a2471a; --good: #1c7a3d; --bad: #b3261e; --warn: #8a6100; --shade: #e3edf9; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e9f0; --soft: #9aa7b7; --paper: #12171f; --panel: #1b222d;
+  --line: #36414f; --client: #7fb2ff; --server: #ffab7a; --good: #6fd08f; --bad: #ff8a80; --warn: #f0c35b;
+  --shade: #1d2c42; } }
+* { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; }
+body { margin: 0; background: var(--paper); color: var(--ink); overflow-wrap: anywhere;
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK SC", "PingFang SC",
+  "Microsoft YaHei", sans-serif; }
+main, header { max-width: 68rem; margin: 0 auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 1.2rem 0 .4rem; }
+h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; padding-top: .6rem; border-top: 1px solid var(--line); }
+h3 { font-size: 1.05rem; margin: 1.4rem 0 .4rem; }
+p { margin: .5rem 0; max-width: 48rem; }
+code, .bytes { font-family: ui-monospace, "SF Mono", Consolas, "Liberation Mono", monospace; font-size: .86em; }
+.soft { color: var(--soft); }
+.verdict { font-size: 1.1rem; font-weight: 600; padding: .7rem .9rem; border-left: .35rem solid var(--good);
+  background: var(--panel); border-radius: .3rem; max-width: none; }
+.verdict.bad { border-color: var(--bad); } .verdict.warn { border-color: var(--warn); }
+.ok { color: var(--good); } .bad { color: var(--bad); } .unknown, .warn { color: var(--warn); }
+.verdict.bad, .verdict.warn { color: inherit; }
+.wide { overflow-x: auto; margin: .6rem 0; max-width: 100%; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+td { min-width: 4.5rem; }
+svg { display: block; width: 100%; height: auto; max-width: 60rem; }
+.picture { overflow-x: auto; } .picture svg { min-width: 22rem; }
+svg text { fill: var(--ink); font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
+svg .small { fill: var(--soft); font-size: 11px; } svg .head { font-weight: 600; }
+svg .rail { stroke: var(--line); stroke-width: 2; } svg .shade { fill: var(--shade); }
+svg .client { stroke: var(--client); fill: none; } svg .server { stroke: var(--server); fill: none; }
+svg .tip-client { fill: var(--client); stroke: none; } svg .tip-server { fill: var(--server); stroke: none; }
+svg .start { stroke: var(--warn); stroke-width: 2; stroke-dasharray: 5 3; } svg text.start { stroke: none; fill: var(--warn); }
+svg .bar { fill: var(--shade); stroke: var(--client); } svg .now { stroke: var(--bad); stroke-width: 2; }
+svg .box { fill: var(--panel); stroke: var(--line); }
+.ladders { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 1rem; }
+.ladders figure { margin: 0; padding: .6rem; background: var(--panel); border-radius: .4rem; min-width: 0; }
+.ladders .picture svg { min-width: 0; }
+figcaption { font-weight: 600; margin-bottom: .3rem; }
+details { border: 1px solid var(--line); border-radius: .4rem; margin: .4rem 0; background: var(--panel); }
+summary { cursor: pointer; padding: .5rem .8rem; display: flex; flex-wrap: wrap; gap: .1rem .8rem; align-items: baseline; }
+summary b { min-width: 9rem; } details > div { padding: 0 .8rem .8rem; background: var(--paper); border-radius: 0 0 .4rem .4rem; }
+dl { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: .2rem 1rem; margin: .6rem 0; }
+dt { color: var(--soft); } dd { margin: 0; min-width: 0; }
+.bytes { display: block; white-space: pre; overflow-x: auto; padding: .5rem; border: 1px solid var(--line); border-radius: .3rem; }
+ul.fields { margin: .3rem 0; padding-left: 1.1rem; } ul.fields ul { padding-left: 1.1rem; }
+nav.switch { display: flex; gap: 1rem; padding: .8rem 1rem 0; max-width: 68rem; margin: 0 auto; }
+input.language { position: absolute; opacity: 0; width: 1px; height: 1px; }
+nav.switch label { cursor: pointer; padding: .15rem .7rem; border: 1px solid var(--line); border-radius: 1rem; }
+#language-en:checked ~ nav label[for="language-en"], #language-zh:checked ~ nav label[for="language-zh"] {
+  background: var(--ink); color: var(--paper); }
+#language-en:focus-visible ~ nav label[for="language-en"], #language-zh:focus-visible ~ nav label[for="language-zh"] {
+  outline: 3px solid var(--client); }
+#language-en:checked ~ main [lang="zh"], #language-en:checked ~ header [lang="zh"] { display: none; }
+#language-zh:checked ~ main [lang="en"], #language-zh:checked ~ header [lang="en"] { display: none; }
+footer { max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: var(--soft); font-size: .85rem; }
+@media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dt { margin-top: .3rem; } summary b { min-width: 0; } }
+@media print { nav.switch { display: none; } details, figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  body { font-size: 11pt; } .picture, .wide, .bytes { overflow: visible; white-space: pre-wrap; } .picture svg { min-width: 0; } }
+"""
