@@ -17,6 +17,7 @@ from mqttsecure.lab.document import reading_document
 from mqttsecure.lab.live import LiveOptions, read_live
 from mqttsecure.lab.model import Reading
 from mqttsecure.lab.reading import read_capture
+from mqttsecure.lab.report.page import reading_page
 from mqttsecure.lab.text import render
 
 __all__ = ["EXIT_WRONG", "handshake"]
@@ -47,6 +48,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--timeout", type=click.FloatRange(0.1, 600), default=10.0, show_default=True, help="Live: seconds in all."
 )
 @click.option("--save", type=_FILE, help="Live: keep it as pcapng, secrets inside; Wireshark opens it decrypted.")
+@click.option("--html", type=_FILE, help="Write it as one HTML file, in English and Chinese, that needs nothing else.")
 @json_option
 @click.pass_context
 def handshake(
@@ -65,6 +67,7 @@ def handshake(
     connect: bool,
     timeout: float,
     save: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Explain the TLS handshake of TARGET: a server, HOST:PORT, or a capture, FILE.pcap or FILE.pcapng.
@@ -79,6 +82,7 @@ def handshake(
       mqttsecure handshake lab.pcapng --brief                        its ladder alone
       mqttsecure handshake localhost:8883 --ca certs/ca.pem          a broker, live
       mqttsecure handshake localhost:8883 --tls 1.2 --save h.pcapng  and keep it for Wireshark
+      mqttsecure handshake lab.pcapng --ca ca.pem --html lab.html    with pictures, for a browser
       mqttsecure handshake lab.pcap --json | jq '.connections[0].verdict'
 
     \b
@@ -110,10 +114,15 @@ def handshake(
             )
             reading = _live(options, save)
         _check_number(reading, connection)
+        if html is not None:
+            _write(html, reading_page(reading, number=connection).encode())
     except CaptureError as error:
         print_problems([str(error)])
         context.exit(EXIT_PROBLEMS)
-    _print(reading, connection, brief, as_json)
+    if html is None or as_json:
+        _print(reading, connection, brief, as_json)
+    else:
+        click.echo(f"made {html}")
     context.exit(_exit_code(reading, connection))
 
 
@@ -133,14 +142,18 @@ def _live(options: LiveOptions, save: Path | None) -> Reading:
         raise CaptureError("--key without --cert: name the client certificate too")
     reading, recorded = read_live(options)
     if save is not None:
-        try:
-            # It holds the secrets of the session, and is for its owner alone.
-            descriptor = os.open(save, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb") as file:
-                file.write(recorded.pcapng)
-        except OSError as error:
-            raise CaptureError(f"{save}: cannot be written: {error.strerror}; name another place") from None
+        _write(save, recorded.pcapng)
     return reading
+
+
+def _write(file: Path, content: bytes) -> None:
+    """It holds secrets of the session, or a password that was opened, and is for its owner alone."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as stream:
+            stream.write(content)
+    except OSError as error:
+        raise CaptureError(f"{file}: cannot be written: {error.strerror}; name another place") from None
 
 
 def _check_number(reading: Reading, number: int | None) -> None:

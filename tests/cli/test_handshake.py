@@ -57,6 +57,20 @@ class CaptureTests(HandshakeCase):
         self.assertEqual(connection["summary"], expected["summary"])
         self.assertEqual(connection["frames"], expected["frames"])
 
+    def test_html(self) -> None:
+        """I open it in a browser; it may hold a password, so it is mine alone. JSON may go to stdout all the same."""
+        name = CAPTURES / "tls12-ecdhe-rsa.pcap"
+        page = Path(self.mktemp())
+        output = self.run_command(name, "--keys", name.with_suffix(".keys"), "--html", page).stdout
+        self.assertEqual(output, f"made {page}\n")
+        self.assertEqual(page.stat().st_mode & 0o777, 0o600)
+        text = page.read_text(encoding="utf-8")
+        self.assertIn("TLS 1.2, ECDHE x25519, AES-128-GCM", text)
+        self.assertIn("Content-Security-Policy", text)
+        document = json.loads(self.run_command(name, "--json", "--html", page, "--connection", "1").stdout)
+        self.assertEqual(len(document["connections"]), 1)
+        self.run_command(name, "--html", page / "no" / "place", code=1)
+
     def test_what_is_wrong_has_an_exit_code(self) -> None:
         """My script notices a refusal, and a client that took what it should have refused."""
         authority = CAPTURES / "lab-ca.crt"

@@ -9,7 +9,10 @@ from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.cli.main import main
+from mqttsecure.lab.experiment.traffic import CAPTURE, RUN
 from tests.lab.experiment.case import short_folder
+from tests.lab.report.test_lab_page import SUMMARY
+from tests.lab.samples import CAPTURES
 from tests.support.foreign import require
 
 
@@ -47,3 +50,25 @@ class AttackTests(SynchronousTestCase):
             result = run(*arguments)
             self.assertEqual(result.exit_code, 4, f"{arguments}: {result.output}")
             self.assertIn(expected, result.output)
+
+
+class ReportTests(SynchronousTestCase):
+    """Someone wants it on one page."""
+
+    def test_each_form(self) -> None:
+        """HTML unless another is asked for; beside the lab's files, or wherever."""
+        folder = short_folder(self)
+        run_folder = folder.new_run()
+        (run_folder / CAPTURE).write_bytes((CAPTURES / "made-tls13-mutual.pcapng").read_bytes())
+        (run_folder / RUN).write_text(json.dumps(SUMMARY))
+        path = str(folder.path)
+        result = run("report", path)
+        self.assertEqual((result.exit_code, result.output), (0, f"made {folder.path / 'report.html'}\n"))
+        page = (folder.path / "report.html").read_text(encoding="utf-8")
+        self.assertIn("TLS 1.3, ", page)
+        self.assertEqual((folder.path / "report.html").stat().st_mode & 0o777, 0o600)
+        self.assertIn("# Lab report", run("report", path, "--format", "md", "-o", "-").stdout)
+        self.assertEqual(
+            json.loads(run("report", path, "--format", "json", "-o", "-").stdout)["runs"][0]["number"], "001"
+        )
+        self.assertEqual(run("report", path, "-o", str(folder.path / "no" / "place")).exit_code, 4)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["Markup", "both", "escaped", "join", "table", "tag"]
+__all__ = ["Markup", "both", "escaped", "in_picture", "join", "phrase", "table", "tag"]
 
 _REPLACED: Final = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&quot;", ord("'"): "&#39;"}
 
@@ -32,7 +32,7 @@ def escaped(value: object) -> Markup:
 
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """An element. A trailing underscore of an attribute's name is dropped, others become hyphens; None leaves it out."""
+    """An element. A trailing underscore of an attribute's name is dropped, others become hyphens; None is left out."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"'
         for key, value in attributes.items()
@@ -42,8 +42,8 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
 
 
 def join(children: Iterable[object]) -> Markup:
-    """Several after one another."""
-    return Markup("".join(escaped(each) for each in children))
+    """Several after one another; None is nothing."""
+    return Markup("".join(escaped(each) for each in children if each is not None))
 
 
 def both(english: object, chinese: object) -> Markup:
@@ -53,8 +53,26 @@ def both(english: object, chinese: object) -> Markup:
     return join((tag("span", english, lang="en"), tag("span", chinese, lang="zh")))
 
 
+def phrase(words: tuple[str, str]) -> Markup:
+    """An entry of a table of texts, English and Chinese."""
+    return both(*words)
+
+
+def in_picture(words: tuple[str, str]) -> Markup:
+    """The same within a text of SVG, which knows no span."""
+    english, chinese = words
+    if english == chinese:
+        return escaped(english)
+    return join((tag("tspan", english, lang="en"), tag("tspan", chinese, lang="zh")))
+
+
 def table(heads: Iterable[object], rows: Iterable[Iterable[object]], class_: str | None = None) -> Markup:
-    """A table that scrolls by itself where the page is too narrow for it."""
-    head = tag("tr", *(tag("th", each, scope="col") for each in heads))
-    body = [tag("tr", *(tag("td", each) for each in row)) for row in rows]
+    """A table. Each cell has its column's name with it, for a page so narrow that a row becomes a card."""
+    names = list(heads)
+    head = tag("tr", *(tag("th", each, scope="col") for each in names))
+    body = [tag("tr", *(_cell(name, each) for name, each in zip(names, row, strict=True))) for row in rows]
     return tag("div", tag("table", tag("thead", head), tag("tbody", *body), class_=class_), class_="wide")
+
+
+def _cell(name: object, value: object) -> Markup:
+    return tag("td", tag("span", name, class_="label"), tag("span", value, class_="cell"))

@@ -12,6 +12,7 @@ from mqttsecure.lab.experiment.markdown import markdown
 from mqttsecure.lab.experiment.record import load_record
 from mqttsecure.lab.experiment.setting import running
 from mqttsecure.lab.experiment.traffic import RunOptions, run_traffic
+from mqttsecure.lab.report.lab_page import lab_page
 from tests.lab.experiment.case import SettingCase
 from tests.lab.network.case import open_space
 
@@ -34,6 +35,9 @@ class AttackingTests(SettingCase):
         text = markdown(load_record(self.folder))
         for expected in ("# Lab report", "ClientHello", "| A9 |", "## Denials", "round trips", "PINGREQ"):
             self.assertIn(expected, text)
+        page = lab_page(load_record(self.folder))
+        for expected in ("Run 001", "Firewall", "Denials of the policies", "攻击", "PUBLISH → PUBACK", "已抵御"):
+            self.assertIn(expected, page)
 
 
 class ResultsTests(SettingCase):
