@@ -48,7 +48,7 @@ class LanTests(SettingCase):
             "setting.{step} = die\n"
             "setting.set_up(LabFolder.at(Path({folder!r})), tell=lambda text: None)\n"
         )
-        for step in ("build_lan", "load_firewall", "_start_broker", "_await_broker"):
+        for step in ("build_lan", "load_firewall", "_await_broker"):
             text = program.format(step=step, folder=str(self.folder.path))
             done = subprocess.run(
                 [sys.executable, "-c", text], capture_output=True, text=True, env=environment(), timeout=90
