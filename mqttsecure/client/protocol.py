@@ -221,7 +221,9 @@ class ClientProtocol(Protocol):
         state = self._machine.state
         error = self._error
         if error is None:
-            error = None if self._judge is None else tls_failure(self._judge, reason)
+            # Behind CONNACK nobody judges certificates any more: whatever TLS says then, the connection broke.
+            is_new = state in (State.IDLE, State.CONNECTING)
+            error = tls_failure(self._judge, reason) if self._judge is not None and is_new else None
             error = error or _lost(state, reason, self._judge is None)
         self._machine.connection_lost()
         self._owner.on_lost(error)

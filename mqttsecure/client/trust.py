@@ -134,6 +134,10 @@ def channel_binding(connection: SSL.Connection) -> bytes | None:
     return connection.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, b"")
 
 
+_OUR_OWN_END: Final = "protocol is shutdown"
+"""What OpenSSL says of bytes for a connection that we have ended."""
+
+
 def tls_failure(judge: Judge, failure: Failure) -> ClientError | None:
     """Why TLS ended a connection; None where it did not."""
     if judge.refusal is not None:
@@ -142,6 +146,8 @@ def tls_failure(judge: Judge, failure: Failure) -> ClientError | None:
         return None
     errors = failure.value.args[0] if failure.value.args else None
     text = str(errors[0][-1]) if errors else "it gives no reason"
+    if _OUR_OWN_END in text.lower():
+        return None
     for words, cause, mend in _ALERTS:
         if words in text.lower():
             return TlsFailed(f"{cause} [{text}]", mend)
