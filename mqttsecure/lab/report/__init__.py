@@ -3,6 +3,7 @@
 page          the whole page of a reading, and the parts that it shares with a lab's
 lab_page      the whole page of a lab
 connection    one connection: verdict, pictures, messages, certificates
+agreed        what the handshake agreed on, and where the keys come from
 ladder        one connection as a picture: who sent what, when, and from where on it is encrypted
 layers        what lies in what: frames, TCP, TLS, MQTT, with the bytes of this capture
 messages      each message explained

@@ -17,6 +17,8 @@ __all__ = ["certificates"]
 _MOST: Final = 10
 """Certificates of a chain that are shown: real ones have three."""
 _EDGE: Final = 8
+_DATES: Final = 160
+"""Units that both dates take."""
 _SPAN: Final = NARROW - 2 * _EDGE
 
 
@@ -94,6 +96,7 @@ def _validity(certificate: CertificateFacts, time: float, scale: tuple[float, fl
     lowest, highest = scale
     unit = _SPAN / ((highest - lowest) or 1)
     left, right, now = (round(_EDGE + (each - lowest) * unit, 1) for each in (start, end, time))
+    dates = f"{certificate.not_before[:10]} → {certificate.not_after[:10]}"
     valid = start <= time <= end
     anchor = "start" if now < NARROW / 2 else "end"
     day = datetime.fromtimestamp(time, UTC).date().isoformat()
@@ -101,8 +104,7 @@ def _validity(certificate: CertificateFacts, time: float, scale: tuple[float, fl
     return tag(
         "svg",
         tag("title", f"valid from {certificate.not_before} to {certificate.not_after}, captured {day}"),
-        tag("text", certificate.not_before[:10], x=_EDGE, y=13, class_="small"),
-        tag("text", certificate.not_after[:10], x=NARROW - _EDGE, y=13, class_="small", text_anchor="end"),
+        tag("text", dates, x=min(left, NARROW - _DATES), y=13, class_="small"),
         tag("line", class_="rail", x1=_EDGE, y1=26, x2=NARROW - _EDGE, y2=26),
         tag("rect", class_="bar" if valid else "bar outside", x=left, y=20, width=max(2, right - left), height=12),
         tag("line", class_="now", x1=now, y1=16, x2=now, y2=38),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mqttsecure.lab.model import Connection, Message
+from mqttsecure.lab.report.agreed import agreed
 from mqttsecure.lab.report.chain import certificates
 from mqttsecure.lab.report.html import Markup, both, join, phrase, table, tag
 from mqttsecure.lab.report.ladder import draw, left_out, rungs_of
@@ -46,6 +47,7 @@ def connection_section(connection: Connection, run: str = "") -> Markup:
         *(tag("p", each, class_="soft") for each in connection.notes),
         _ladder(connection),
         _below(connection),
+        agreed(connection),
         _exchanges(connection),
         tag("h3", both("Every message explained", "逐条消息讲解")),
         messages_list(connection, run),
@@ -99,13 +101,11 @@ def _below(connection: Connection) -> Markup:
     trips = connection.round_trips
     if trips is not None:
         spent = f"{trips.seconds * 1000:.1f} ms" if trips.seconds is not None else "–"
-        parts.append(
-            both(
-                f"Round trips: {trips.text}; {spent}, {trips.handshake_frame_bytes:,} bytes of frames.",
-                f"往返：TLS {trips.tls} 个，"
-                f"TCP {trips.tcp} 个；用时 {spent}，帧共 {trips.handshake_frame_bytes} 字节。",
-            )
-        )
+        english, chinese = f"{trips.text}; {spent}", f"TLS {trips.tls} 个，TCP {trips.tcp} 个；用时 {spent}"
+        if connection.tls is not None:
+            octets = f"{trips.handshake_frame_bytes:,}"
+            english, chinese = f"{english}, {octets} bytes of frames", f"{chinese}，帧共 {octets} 字节"
+        parts.append(both(f"Round trips: {english}.", f"往返：{chinese}。"))
     frame = one_frame(connection)
     parts.append(phrase(frame) if frame is not None else None)
     if connection.tls is not None:

@@ -61,7 +61,7 @@ def _verdicts(record: LabRecord) -> Markup:
 
 def _options(run: RunRecord) -> str:
     options = run.summary.get("options", {})
-    return ", ".join(f"{name} {value}" for name, value in options.items() if value) or "–"
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in options.items() if value) or "–"
 
 
 def _run(run: RunRecord) -> Markup:

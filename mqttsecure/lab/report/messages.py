@@ -21,6 +21,8 @@ _MOST_BYTES: Final = 2048
 _MOST_FIELDS: Final = 200
 """Of one message: a ClientHello has 60; a hostile one has what fits in 16 MiB."""
 _DEEPEST: Final = 4
+_SHORT: Final = 60
+"""Characters of a text that may stand before its own parts."""
 
 _LABELS: Final = {
     "what": ("What it is", "是什么"),
@@ -141,7 +143,8 @@ def _field_list(fields: Iterable[Field], raw: bytes, room: _Room, depth: int) ->
         inner = None
         if each.fields and depth < _DEEPEST:
             inner = _field_list(each.fields, raw, room, depth + 1)
-        text = None if each.fields and each.name == "extensions" else each.text
+        # A list is not told twice: as a text, and item by item.
+        text = each.text if len(each.fields) < 2 or len(each.text) < _SHORT else None
         items.append(
             tag(
                 "li",

@@ -72,7 +72,8 @@ def reading_page(reading: Reading, *, number: int | None = None) -> str:
         number: only this connection.
     """
     connections = [each for each in reading.connections if number is None or each.number == number]
-    title = (f"Handshake report: {reading.source}", f"握手报告：{reading.source}")
+    name = reading.source.rpartition("/")[2]  # a page is passed on, and the folders of its maker are nobody's business
+    title = (f"Handshake report: {name}", f"握手报告：{name}")
     return page(
         title,
         (

@@ -35,6 +35,7 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 td { min-width: 4.5rem; overflow-wrap: break-word; } td .label { display: none; }
+td b { overflow-wrap: normal; }
 svg { display: block; width: 100%; height: auto; max-width: 54rem; }
 svg.narrow { max-width: 26rem; margin: 0 auto; } svg.layers, svg.validity { max-width: 30rem; }
 figure { margin: 1.2rem 0; } figure p { margin: .25rem 0; }
@@ -93,10 +94,11 @@ footer { max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: var(--soft
   tr { border: 1px solid var(--line); border-radius: .4rem; margin: .4rem 0; padding: .2rem .6rem; }
   td { display: flex; gap: .2rem .8rem; border: 0; padding: .15rem 0; min-width: 0; overflow-wrap: anywhere; }
   td .label { display: block; flex: 0 0 7rem; color: var(--soft); } td .cell { min-width: 0; } }
-@media print { nav.switch { display: none; } svg, tr, .correction { break-inside: avoid; }
+@media print { nav.switch { display: none; } svg, tr, dl, summary, .correction { break-inside: avoid; }
   h2, h3, h4, summary, figcaption { break-after: avoid; } body { font-size: 10pt; }
   details::details-content { display: block; content-visibility: visible; block-size: auto; }
   .wide, .bytes { overflow: visible; } .bytes { white-space: pre-wrap; } table { font-size: .82rem; }
-  th { white-space: normal; } td { min-width: 0; overflow-wrap: anywhere; }
+  th { white-space: normal; } td { min-width: 3rem; overflow-wrap: anywhere; }
+  .picture svg.broad { max-height: 165mm; }
   .ladders { grid-template-columns: 1fr 1fr; } .ladders figure { break-inside: avoid; } }
 """

@@ -114,7 +114,7 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=file.as_uri())
+        self.call("Page.navigate", url=file.resolve().as_uri())
         self.ask("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))")
 
     def ask(self, expression: str) -> Any:

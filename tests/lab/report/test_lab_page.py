@@ -50,7 +50,7 @@ class LabPageTests(SynchronousTestCase):
         for expected in (
             "Lab report: mylab",
             "Run 001</span>",
-            "tls 1.2, mutual True",
+            "tls 1.2, mutual<",
             "1,234",
             "default deny",
             '<span class="cell">3</span>',

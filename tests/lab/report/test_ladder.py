@@ -59,17 +59,17 @@ class LayersTests(SynchronousTestCase):
     def test_bytes_of_the_capture(self) -> None:
         """Frames, TCP, TLS and MQTT, each with what the capture holds of it."""
         connection = one_connection("tls12-ecdhe-rsa.pcap")
-        names = [name for name, _words in layers_of(connection)]
-        self.assertEqual(names, ["Ethernet / IP", "TCP", "TLS", "MQTT"])
+        names = [name for (name, _), _words in layers_of(connection)]
+        self.assertEqual(names, ["Link, IP", "TCP", "TLS", "MQTT"])
         drawn = draw_layers(connection)
         for expected in ("2,081 bytes carried", "18 records", "5 packets, 69 bytes"):
             self.assertIn(expected, drawn)
         frame = one_frame(connection)
-        self.assertIn("226 bytes = 66 of Ethernet", frame[0] if frame is not None else "")
+        self.assertIn("226 bytes = 66 of link", frame[0] if frame is not None else "")
 
     def test_without_tls_or_keys(self) -> None:
         """No box for what is not there, and no number for what cannot be seen."""
-        self.assertEqual([name for name, _ in layers_of(one_connection("plain-v5.pcap"))][2:], ["MQTT"])
+        self.assertEqual([name for (name, _), _words in layers_of(one_connection("plain-v5.pcap"))][2:], ["MQTT"])
         self.assertIn("cannot be seen", draw_layers(one_connection("tls13.pcap", keys=False)))
         self.assertIsNone(one_frame(one_connection("plain-v5.pcap")))
 

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mqttsecure.lab.explain import explain
 from mqttsecure.lab.model import Field
+from mqttsecure.lab.report.agreed import agreed
 from mqttsecure.lab.report.page import MOST_CONNECTIONS, best_corrections, reading_page
 from tests.lab.report.test_html import read
 from tests.lab.samples import all_samples, one_connection, read_sample
@@ -59,6 +60,25 @@ class PageTests(SynchronousTestCase):
         ):
             self.assertIn(expected, page)
         self.assertEqual(page.count('lang="zh"'), page.count('lang="en"') - 1, "each text is there in both; html is en")
+
+    def test_what_was_agreed(self) -> None:
+        """The suite spelled out and graded, both randoms, and where the keys come from, by the kind of handshake."""
+        for name, expected in (
+            (
+                "tls12-rsa-aes128-sha256.pcap",
+                "encrypted it for the certificate&#39;s key; the master secret is made of it",
+            ),
+            ("tls12-ecdhe-rsa.pcap", "key exchange ECDHE, authentication RSA, cipher AES-128-GCM, hash SHA-256"),
+            ("made-tls12-ticket-resumed.pcapng", "The master secret is that of the earlier session"),
+            ("tls13.pcap", "HKDF makes a key for each direction"),
+            ("tls13-psk-resumed.pcap", "stands in for the certificate; beside it: Each end"),
+        ):
+            connection = one_connection(name)
+            page = reading_page(read_sample(name))
+            self.assertIn(expected, page)
+            self.assertIn(str(connection.tls.server_random if connection.tls is not None else None), page)
+        self.assertIn('<b class="warn"><span lang="en">weak', reading_page(read_sample("tls12-rsa-aes128-sha256.pcap")))
+        self.assertIsNone(agreed(one_connection("fail-tls10-refused.pcap")))
 
     def test_each_message_is_told(self) -> None:
         """With what it is, why, where, who sees it, its fields and bytes; the second of a kind points to the first."""
