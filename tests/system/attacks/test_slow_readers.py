@@ -109,11 +109,11 @@ class StalledReaderTests(AttackCase):
     def test_pings_that_are_never_read(self) -> None:
         """PINGREQ without end by one who reads no answer: cut, once its answers fill its budget."""
         lazy = self.login("alice", "ping-flood", buffer=4096)
-        lazy.socket.settimeout(0.5)
+        lazy.socket.settimeout(30)  # a million pings take a busy machine some seconds
         pings = b"\xc0\x00" * 32_768
         started = time.monotonic()
         try:
-            while time.monotonic() - started < 15:
+            while time.monotonic() - started < 60:
                 lazy.socket.sendall(pings)
         except OSError:
             pass
