@@ -48,12 +48,13 @@ def durability_line(store: StoreConfig | None) -> str:
     """What is kept, for the log."""
     if store is None:
         return "durability is `memory`: a restart forgets sessions, queued and retained messages"
+    file = os.path.normpath(store.file)
     if store.interval:
         return (
-            f"durability is `interval`: what is acknowledged is in {store.file}, and on disk {store.interval:g} s "
+            f"durability is `interval`: what is acknowledged is in {file}, and on disk {store.interval:g} s "
             "later at most; a loss of power loses what came since"
         )
-    return f"durability is `commit`: what is acknowledged is on disk in {store.file}"
+    return f"durability is `commit`: what is acknowledged is on disk in {file}"
 
 
 def make_store(config: BrokerConfig, reactor: Any) -> SqliteStore | None:
