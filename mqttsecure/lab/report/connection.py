@@ -12,17 +12,18 @@ from mqttsecure.lab.report.chain import certificates
 from mqttsecure.lab.report.html import Markup, both, join, phrase, table, tag
 from mqttsecure.lab.report.ladder import draw, left_out, rungs_of
 from mqttsecure.lab.report.layers import draw_layers, one_frame
-from mqttsecure.lab.report.messages import anchor, messages_list
+from mqttsecure.lab.report.messages import anchor, messages_list, place
 from mqttsecure.lab.report.words import SENDERS, finding_in_chinese, verdict_in_chinese
 
 __all__ = ["connection_section", "verdict_of"]
 
 _ANSWERS: Final = {
     "connect": "connack",
-    "publish": "puback",
     "subscribe": "suback",
     "pingreq": "pingresp",
 }
+_RECEIPTS: Final[dict[object, str]] = {1: "puback", 2: "pubrec"}
+"""Of a PUBLISH, by its QoS."""
 _MOST_EXCHANGES: Final = 50
 _SEVERITIES: Final = {"red": ("bad", "✖"), "amber": ("warn", "▲"), "info": ("soft", "ℹ")}
 
@@ -52,6 +53,7 @@ def connection_section(connection: Connection, run: str = "") -> Markup:
         tag("h3", both("Every message explained", "逐条消息讲解")),
         messages_list(connection, run),
         certificates(connection),
+        id=place(connection, run),
     )
 
 
@@ -153,8 +155,8 @@ def _exchanges(connection: Connection) -> Markup | None:
     rows = []
     keep_alive = next((each.field("keep_alive") for each in connection.of_kind("connect")), None)
     for message in connection.messages:
-        wanted = _ANSWERS.get(message.kind)
-        if message.layer != "mqtt" or wanted is None or (message.kind == "publish" and not message.field("qos")):
+        wanted = _wanted(message)
+        if wanted is None:
             continue
         answer = _answer(connection, message, wanted)
         names = message.name if answer is None else f"{message.name} → {answer.name}"
@@ -176,6 +178,15 @@ def _exchanges(connection: Connection) -> Markup | None:
     return join(
         (tag("h3", both("MQTT, request and answer", "MQTT 请求与答复")), spoken, table(heads, rows[:_MOST_EXCHANGES]))
     )
+
+
+def _wanted(message: Message) -> str | None:
+    """The kind of packet that answers it; None where none does."""
+    if message.layer != "mqtt":
+        return None
+    if message.kind == "publish":
+        return _RECEIPTS.get(message.field("qos"))
+    return _ANSWERS.get(message.kind)
 
 
 def _answer(connection: Connection, asked: Message, kind: str) -> Message | None:

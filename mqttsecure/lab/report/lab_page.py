@@ -10,6 +10,7 @@ from mqttsecure.lab.experiment.record import LabRecord, RunRecord
 from mqttsecure.lab.report.comparison import comparison, this_row
 from mqttsecure.lab.report.connection import connection_section, verdict_of
 from mqttsecure.lab.report.html import Markup, both, escaped, join, phrase, table, tag
+from mqttsecure.lab.report.messages import place
 from mqttsecure.lab.report.page import MOST_CONNECTIONS, best_corrections, corrections, history, page
 
 __all__ = ["lab_page"]
@@ -55,13 +56,16 @@ def _verdicts(record: LabRecord) -> Markup:
     parts = []
     for run in record.runs:
         parts.append(tag("h3", both(f"Run {run.number}", f"第 {run.number} 次运行"), ": ", _options(run)))
-        parts += [verdict_of(each) for each in run.reading.connections[:MOST_CONNECTIONS]]
+        for each in run.reading.connections[:MOST_CONNECTIONS]:
+            ends = tag("a", f"{each.client} → {each.server}", href=f"#{place(each, run.number)}")
+            parts += [tag("p", f"{each.number}. ", ends), verdict_of(each)]
     return join(parts)
 
 
-def _options(run: RunRecord) -> str:
+def _options(run: RunRecord) -> Markup:
     options = run.summary.get("options", {})
-    return ", ".join(name if value is True else f"{name} {value}" for name, value in options.items() if value) or "–"
+    chosen = [name if value is True else f"{name} {value}" for name, value in options.items() if value]
+    return escaped(", ".join(chosen)) if chosen else both("as it comes", "默认设置")
 
 
 def _run(run: RunRecord) -> Markup:

@@ -12,7 +12,7 @@ from mqttsecure.lab.report.chinese import in_chinese
 from mqttsecure.lab.report.html import Markup, both, join, phrase, tag
 from mqttsecure.lab.report.words import SENDERS, STATES, check_name
 
-__all__ = ["anchor", "checks_list", "messages_list"]
+__all__ = ["anchor", "checks_list", "messages_list", "place"]
 
 _MOST: Final = 400
 """Messages of a connection that are told: a page of more is not read, and a capture may have 100,000."""
@@ -47,9 +47,14 @@ def messages_list(connection: Connection, run: str = "") -> Markup:
     return join(parts)
 
 
+def place(connection: Connection, run: str = "") -> str:
+    """The id of a connection on the page, where each run of a lab has a connection 1."""
+    return f"{f'r{run}-' if run else ''}c{connection.number}"
+
+
 def anchor(connection: Connection, index: int, run: str = "") -> str:
-    """The id of a message on the page, where each run of a lab has a connection 1."""
-    return f"{f'r{run}-' if run else ''}c{connection.number}-m{index}"
+    """The id of one of its messages."""
+    return f"{place(connection, run)}-m{index}"
 
 
 def _message(connection: Connection, message: Message, told: dict[str, int], run: str) -> Markup:

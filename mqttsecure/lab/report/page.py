@@ -43,8 +43,19 @@ _SWITCH: Final = (
 )
 
 
+_CONTENTS: Final = (
+    ("comparison", ("Handshakes side by side", "各种握手并排比较")),
+    ("attacks", ("Attacks", "攻击")),
+    ("denials", ("Denials", "策略的拒绝")),
+    ("corrections", ("The old lab text", "旧实验文本")),
+    ("history", ("TLS and what came before it", "TLS 及其前身")),
+)
+
+
 def page(title: tuple[str, str], sections: Iterable[Markup | None]) -> str:
-    """A whole page of its sections."""
+    """A whole page of its sections; what they all have is linked to from the top."""
+    main = join(sections)
+    links = [tag("a", phrase(words), href=f"#{name}") for name, words in _CONTENTS if f' id="{name}"' in main]
     footer = both(
         "Made by mqttsecure. The values of the capture are told in English in both languages.",
         "由 mqttsecure 生成。抓包中的数值与逐项说明在两种语言中均以英文给出。",
@@ -54,9 +65,9 @@ def page(title: tuple[str, str], sections: Iterable[Markup | None]) -> str:
             _HEAD,
             f"<title>{escaped(title[0])}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n",
             _SWITCH,
-            tag("header", tag("h1", phrase(title))),
+            tag("header", tag("h1", phrase(title)), tag("p", *links, class_="contents")),
             "\n",
-            tag("main", *sections),
+            tag("main", main),
             "\n",
             tag("footer", footer),
             "\n</body>\n</html>\n",

@@ -24,6 +24,7 @@ h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; padding-top: .6rem; border-top:
 h3 { font-size: 1.05rem; margin: 1.4rem 0 .4rem; }
 p { margin: .5rem 0; max-width: 48rem; }
 code, .bytes { font-family: ui-monospace, "SF Mono", Consolas, "Liberation Mono", monospace; font-size: .86em; }
+a { color: var(--client); } .contents a { margin-right: 1.2rem; display: inline-block; }
 .soft { color: var(--soft); }
 .verdict { font-size: 1.1rem; font-weight: 600; padding: .7rem .9rem; border-left: .35rem solid var(--good);
   background: var(--panel); border-radius: .3rem; max-width: none; }
@@ -34,8 +35,8 @@ code, .bytes { font-family: ui-monospace, "SF Mono", Consolas, "Liberation Mono"
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; }
-td { min-width: 4.5rem; overflow-wrap: break-word; } td .label { display: none; }
-td b { overflow-wrap: normal; }
+td { min-width: 4.5rem; overflow-wrap: anywhere; } td .label { display: none; }
+td b { overflow-wrap: normal; } .attacks td:nth-child(2), .attacks td:nth-child(5) { min-width: 11rem; }
 svg { display: block; width: 100%; height: auto; max-width: 54rem; }
 svg.narrow { max-width: 26rem; margin: 0 auto; } svg.layers, svg.validity { max-width: 30rem; }
 figure { margin: 1.2rem 0; } figure p { margin: .25rem 0; }
@@ -92,13 +93,14 @@ footer { max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: var(--soft
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dt { margin-top: .3rem; } summary b { min-width: 0; }
   ul.fields { padding-left: .9rem; } table, tbody, tr, td { display: block; } thead { display: none; }
   tr { border: 1px solid var(--line); border-radius: .4rem; margin: .4rem 0; padding: .2rem .6rem; }
-  td { display: flex; gap: .2rem .8rem; border: 0; padding: .15rem 0; min-width: 0; overflow-wrap: anywhere; }
+  td, .attacks td:nth-child(n) { display: flex; gap: .2rem .8rem; border: 0; padding: .15rem 0; min-width: 0; }
   td .label { display: block; flex: 0 0 7rem; color: var(--soft); } td .cell { min-width: 0; } }
 @media print { nav.switch { display: none; } svg, tr, dl, summary, .correction { break-inside: avoid; }
   h2, h3, h4, summary, figcaption { break-after: avoid; } body { font-size: 10pt; }
   details::details-content { display: block; content-visibility: visible; block-size: auto; }
   .wide, .bytes { overflow: visible; } .bytes { white-space: pre-wrap; } table { font-size: .82rem; }
-  th { white-space: normal; } td { min-width: 3rem; overflow-wrap: anywhere; }
+  th { white-space: normal; } td { min-width: 3rem; }
+  .attacks td:nth-child(n) { min-width: 4rem; }
   .picture svg.broad { max-height: 165mm; }
   .ladders { grid-template-columns: 1fr 1fr; } .ladders figure { break-inside: avoid; } }
 """

@@ -42,10 +42,11 @@ _OVERLAPS = """
 _CUT = """
 [...document.querySelectorAll('main *, header *, footer *')].filter(each => {
   const box = each.getBoundingClientRect();
-  return box.width && !each.closest('.bytes, svg') && (box.right > innerWidth + 1 || box.left < -1);
+  const hidden = each.matches('.wide') && each.scrollWidth > each.clientWidth;
+  return box.width && !each.closest('.bytes, svg') && (hidden || box.right > innerWidth + 1 || box.left < -1);
 }).map(each => each.outerHTML.slice(0, 200))
 """
-"""Elements that reach out of the page; the view of bytes scrolls by itself."""
+"""Elements that reach out of the page or of their own scroll bar; only the view of bytes may scroll."""
 
 _OPEN = "document.querySelectorAll('details').forEach(each => { each.open = true; })"
 

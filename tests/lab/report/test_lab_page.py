@@ -28,7 +28,13 @@ SUMMARY: Final[dict[str, Any]] = {
 
 def record() -> LabRecord:
     """A lab of two runs, with something in each section."""
-    attack = {"row": "A1", "attack": "guess <u>", "outcome": "resisted", "seen": "refused", "required": "refusal"}
+    attack = {
+        "row": "A1",
+        "attack": "guess <u>",
+        "outcome": "resisted",
+        "seen": f"refused; {'ab12' * 40}",
+        "required": "refusal",
+    }
     return LabRecord(
         Path("/somewhere/mylab"),
         "",

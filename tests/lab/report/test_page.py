@@ -54,6 +54,7 @@ class PageTests(SynchronousTestCase):
             "RFC 5246, section 7.4.9",
             "PUBLISH → PUBACK",
             "Keep Alive: 60 s",
+            '<a href="#corrections">',
             "Handshakes side by side",
             "旧实验文本怎么说",
             "POODLE",
