@@ -157,4 +157,9 @@ def _denials(decisions: list[dict[str, Any]]) -> Markup | None:
         both("why", "原因"),
         both("times", "次数"),
     )
-    return tag("section", tag("h2", both("Denials of the policies", "策略的拒绝")), table(heads, rows), id="denials")
+    return tag(
+        "section",
+        tag("h2", both("Denials of the policies", "策略的拒绝")),
+        table(heads, rows, class_="denials"),
+        id="denials",
+    )

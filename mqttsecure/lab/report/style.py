@@ -34,7 +34,7 @@ a { color: var(--client); } .contents a { margin-right: 1.2rem; display: inline-
 .wide { overflow-x: auto; margin: .6rem 0; max-width: 100%; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; overflow-wrap: normal; }
 td { min-width: 4.5rem; overflow-wrap: anywhere; } td .label { display: none; }
 td b { overflow-wrap: normal; } .attacks td:nth-child(2), .attacks td:nth-child(5) { min-width: 11rem; }
 svg { display: block; width: 100%; height: auto; max-width: 54rem; }
@@ -99,8 +99,8 @@ footer { max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: var(--soft
   h2, h3, h4, summary, figcaption { break-after: avoid; } body { font-size: 10pt; }
   details::details-content { display: block; content-visibility: visible; block-size: auto; }
   .wide, .bytes { overflow: visible; } .bytes { white-space: pre-wrap; } table { font-size: .82rem; }
-  th { white-space: normal; } td { min-width: 3rem; }
-  .attacks td:nth-child(n) { min-width: 4rem; }
+  th { white-space: normal; } td { min-width: 3.8rem; }
+  .attacks td:nth-child(n) { min-width: 4rem; } .denials td:nth-child(-n+2) { min-width: 8.5rem; }
   .picture svg.broad { max-height: 165mm; }
   .ladders { grid-template-columns: 1fr 1fr; } .ladders figure { break-inside: avoid; } }
 """
