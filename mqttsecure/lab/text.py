@@ -13,9 +13,9 @@ from typing import Final
 
 from mqttsecure.lab.explain import explanation_key
 from mqttsecure.lab.history import VERSIONS
-from mqttsecure.lab.model import CertificateFacts, Check, Connection, Field, Message, Outcome, Reading
+from mqttsecure.lab.model import CertificateFacts, Check, Connection, Field, Message, Outcome, Reading, Record
 
-__all__ = ["Line", "render"]
+__all__ = ["Line", "frame_of_one_record", "render"]
 
 _WIDTH: Final = 110
 _LADDER: Final = 62
@@ -150,7 +150,15 @@ def _listed(what: str, numbers: list[int]) -> str:
 
 
 def _layers(connection: Connection) -> Iterator[Line]:
-    """The layers of the first frame that holds one record alone."""
+    found = frame_of_one_record(connection)
+    if found is not None:
+        record, length, below = found
+        text = f"layers: frame {record.frames[0]}, {length} bytes = {below} of link, IP and TCP"
+        yield from _wrapped(f"{text} + 5 of the record's header + {record.length} of the handshake", "  ", "dim")
+
+
+def frame_of_one_record(connection: Connection) -> tuple[Record, int, int] | None:
+    """The first handshake record that has a frame for itself, the frame's length, and its bytes below TLS."""
     for record in connection.records:
         length = connection.frame_lengths.get(record.frames[0])
         if len(record.frames) != 1 or record.outer_type != 22 or length is None:
@@ -158,9 +166,8 @@ def _layers(connection: Connection) -> Iterator[Line]:
         below = length - record.length - 5
         alone = sum(1 for each in connection.records if record.frames[0] in each.frames) == 1
         if alone and below > 0:
-            text = f"layers: frame {record.frames[0]}, {length} bytes = {below} of link, IP and TCP"
-            yield from _wrapped(f"{text} + 5 of the record's header + {record.length} of the handshake", "  ", "dim")
-            return
+            return record, length, below
+    return None
 
 
 def _ladder(connection: Connection) -> Iterator[Line]:

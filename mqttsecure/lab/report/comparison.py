@@ -151,12 +151,12 @@ def comparison(rows: list[list[object]]) -> Markup:
     """
     references = read_references()
     heads = (
-        both("handshake", "握手"),
-        both("round trips of TLS", "TLS 往返"),
-        both("with TCP", "含 TCP"),
-        both("bytes of frames", "帧字节数"),
-        both("certificate readable", "证书可见"),
-        both("forward secrecy", "前向保密"),
+        ("handshake", "握手"),
+        ("round trips of TLS", "TLS 往返"),
+        ("with TCP", "含 TCP"),
+        ("bytes of frames", "帧字节数"),
+        ("certificate readable", "证书可见"),
+        ("forward secrecy", "前向保密"),
     )
     known = [
         _row(

@@ -166,11 +166,11 @@ def _exchanges(connection: Connection) -> Markup | None:
     if not rows:
         return None
     heads = (
-        both("from", "来自"),
-        both("packets", "报文"),
-        both("sent at", "发送时刻"),
-        both("answered after", "答复用时"),
-        both("what", "内容"),
+        ("from", "来自"),
+        ("packets", "报文"),
+        ("sent at", "发送时刻"),
+        ("answered after", "答复用时"),
+        ("what", "内容"),
     )
     spoken = None
     if keep_alive is not None:

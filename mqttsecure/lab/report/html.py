@@ -66,9 +66,9 @@ def in_picture(words: tuple[str, str]) -> Markup:
     return join((tag("tspan", english, lang="en"), tag("tspan", chinese, lang="zh")))
 
 
-def table(heads: Iterable[object], rows: Iterable[Iterable[object]], class_: str | None = None) -> Markup:
+def table(heads: Iterable[tuple[str, str]], rows: Iterable[Iterable[object]], class_: str | None = None) -> Markup:
     """A table. Each cell has its column's name with it, for a page so narrow that a row becomes a card."""
-    names = list(heads)
+    names = [phrase(each) for each in heads]
     head = tag("tr", *(tag("th", each, scope="col") for each in names))
     body = [tag("tr", *(_cell(name, each) for name, each in zip(names, row, strict=True))) for row in rows]
     return tag("div", tag("table", tag("thead", head), tag("tbody", *body), class_=class_), class_="wide")

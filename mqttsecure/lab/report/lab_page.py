@@ -101,11 +101,11 @@ def _counters(counters: list[dict[str, Any]]) -> Markup | None:
         for each in counters
     ]
     heads = (
-        both("chain", "链"),
-        both("rule", "规则"),
-        both("verdict", "裁决"),
-        both("packets", "包数"),
-        both("bytes", "字节"),
+        ("chain", "链"),
+        ("rule", "规则"),
+        ("verdict", "裁决"),
+        ("packets", "包数"),
+        ("bytes", "字节"),
     )
     note = both(
         "Counted by the kernel of the broker's host, in the rules that were made of the broker's own policy.",
@@ -119,11 +119,11 @@ def _attacks(tables: list[dict[str, Any]]) -> Markup | None:
         return None
     parts = []
     heads = (
-        both("row", "编号"),
-        both("attack", "攻击"),
-        both("outcome", "结果"),
-        both("seen", "观察到"),
-        both("a secure broker", "安全的代理"),
+        ("row", "编号"),
+        ("attack", "攻击"),
+        ("outcome", "结果"),
+        ("seen", "观察到"),
+        ("a secure broker", "安全的代理"),
     )
     for each in tables:
         rows = []
@@ -151,11 +151,11 @@ def _denials(decisions: list[dict[str, Any]]) -> Markup | None:
     )
     rows = [(*map(escaped, key), count) for key, count in counted.most_common()]
     heads = (
-        both("stage", "阶段"),
-        both("policy", "策略"),
-        both("line", "行"),
-        both("why", "原因"),
-        both("times", "次数"),
+        ("stage", "阶段"),
+        ("policy", "策略"),
+        ("line", "行"),
+        ("why", "原因"),
+        ("times", "次数"),
     )
     return tag(
         "section",

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mqttsecure.lab.model import Connection
 from mqttsecure.lab.report.html import Markup, in_picture, tag
 from mqttsecure.lab.report.ladder import NARROW
+from mqttsecure.lab.text import frame_of_one_record
 
 __all__ = ["draw_layers", "layers_of", "one_frame"]
 
-_RECORD_HEADER = 5
+_RECORD_HEADER: Final = 5
 
 
 def layers_of(connection: Connection) -> list[tuple[tuple[str, str], tuple[str, str]]]:
@@ -64,18 +67,14 @@ def draw_layers(connection: Connection) -> Markup:
 
 def one_frame(connection: Connection) -> tuple[str, str] | None:
     """The bytes of the first frame that holds one record alone, layer by layer; None where there is no such frame."""
-    for record in connection.records:
-        length = connection.frame_lengths.get(record.frames[0])
-        if len(record.frames) != 1 or record.outer_type != 22 or length is None:
-            continue
-        below = length - record.length - _RECORD_HEADER
-        alone = sum(1 for each in connection.records if record.frames[0] in each.frames) == 1
-        if alone and below > 0:
-            frame = record.frames[0]
-            return (
-                f"Frame {frame}: {length} bytes = {below} of link, IP and TCP headers + {_RECORD_HEADER} of the "
-                f"TLS record's header + {record.length} of the handshake message.",
-                f"第 {frame} 帧：{length} 字节 = 链路层、IP 与 TCP 头部 {below} 字节 + TLS 记录头 {_RECORD_HEADER} 字节"
-                f" + 握手消息 {record.length} 字节。",
-            )
-    return None
+    found = frame_of_one_record(connection)
+    if found is None:
+        return None
+    record, length, below = found
+    frame = record.frames[0]
+    return (
+        f"Frame {frame}: {length} bytes = {below} of link, IP and TCP headers + {_RECORD_HEADER} of the TLS record's "
+        f"header + {record.length} of the handshake message.",
+        f"第 {frame} 帧：{length} 字节 = 链路层、IP 与 TCP 头部 {below} 字节 + TLS 记录头 {_RECORD_HEADER} 字节"
+        f" + 握手消息 {record.length} 字节。",
+    )

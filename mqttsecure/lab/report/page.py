@@ -171,11 +171,11 @@ def history() -> Markup:
         for each in VERSIONS
     ]
     heads = (
-        both("version", "版本"),
-        both("year", "年份"),
-        both("specification", "规范"),
-        both("state", "状态"),
-        both("why", "原因"),
+        ("version", "版本"),
+        ("year", "年份"),
+        ("specification", "规范"),
+        ("state", "状态"),
+        ("why", "原因"),
     )
     return tag(
         "section", tag("h2", both("TLS and what came before it", "TLS 及其前身")), table(heads, rows), id="history"

@@ -67,5 +67,5 @@ class HtmlTests(SynchronousTestCase):
 
     def test_table(self) -> None:
         """A row has as many cells as there are heads."""
-        self.assertIn('<span class="cell">2</span>', table(["a", "b"], [[1, 2]]))
-        self.assertRaises(ValueError, table, ["a", "b"], [[1]])
+        self.assertIn('<span class="cell">2</span>', table([("a", "b"), ("c", "d")], [[1, 2]]))
+        self.assertRaises(ValueError, table, [("a", "b"), ("c", "d")], [[1]])

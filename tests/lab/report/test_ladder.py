@@ -11,15 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from mqttsecure.lab.report.ladder import Rung, draw, left_out, rungs_of
 from mqttsecure.lab.report.layers import draw_layers, layers_of, one_frame
 from tests.lab.samples import one_connection
+from tests.lab.test_ladders import NAMES
 
 LADDERS: Final = Path(__file__).parent / "ladders"
-NAMES: Final = (
-    "tls12-rsa-aes128-sha256.pcap",
-    "tls12-ecdhe-rsa.pcap",
-    "tls12-mtls.pcap",
-    "made-tls12-ticket-resumed.pcapng",
-    "tls13.pcap",
-)
 
 
 def picture(name: str) -> str:
