@@ -11,6 +11,7 @@ chain         the chain of certificates, with what was checked and how long each
 comparison    the handshakes of TLS 1.2 and 1.3 side by side; reference.json has them
 words         short fixed texts by stable keys, in both languages
 chinese       messages, corrections and old versions in Chinese; chinese_tls has the messages of TLS
+chinese_values  lines of values, checks and corrections, in Chinese by their form
 style         how it looks
 html          text to HTML, escaped
 """

@@ -9,6 +9,7 @@ from typing import Final
 from mqttsecure.lab.model import Connection, Message
 from mqttsecure.lab.report.agreed import agreed
 from mqttsecure.lab.report.chain import certificates
+from mqttsecure.lab.report.chinese_values import in_both
 from mqttsecure.lab.report.html import Markup, both, join, phrase, table, tag
 from mqttsecure.lab.report.ladder import draw, left_out, rungs_of
 from mqttsecure.lab.report.layers import draw_layers, one_frame
@@ -162,7 +163,7 @@ def _exchanges(connection: Connection) -> Markup | None:
         names = message.name if answer is None else f"{message.name} → {answer.name}"
         wait = f"{(answer.time - message.time) * 1000:.1f} ms" if answer is not None else "–"
         start = f"{(message.time - connection.start) * 1000:.1f} ms"
-        rows.append((phrase(SENDERS[message.sender]), names, start, wait, message.value))
+        rows.append((phrase(SENDERS[message.sender]), names, start, wait, in_both(message.value)))
     if not rows:
         return None
     heads = (

@@ -9,6 +9,7 @@ from typing import Final
 from mqttsecure.lab.explain import explanation_key
 from mqttsecure.lab.model import Check, Connection, Field, Message
 from mqttsecure.lab.report.chinese import in_chinese
+from mqttsecure.lab.report.chinese_values import in_both
 from mqttsecure.lab.report.html import Markup, both, join, phrase, tag
 from mqttsecure.lab.report.words import SENDERS, STATES, check_name
 
@@ -67,7 +68,7 @@ def _message(connection: Connection, message: Message, told: dict[str, int], run
         "summary",
         tag("b", f"{message.index}. {message.name}"),
         tag("span", *_dotted(facts), class_="soft"),
-        tag("span", message.value, class_="value") if message.value else None,
+        tag("span", in_both(message.value), class_="value") if message.value else None,
     )
     body = [
         _explained(connection, message, told, run),
@@ -100,7 +101,7 @@ def _explained(connection: Connection, message: Message, told: dict[str, int], r
         rows.append(("where", explanation.specification))
         rows.append(("attacker", both(explanation.attacker, chinese.attacker)))
     if message.value:
-        rows.insert(1, ("value", message.value))
+        rows.insert(1, ("value", in_both(message.value)))
     return _definitions((phrase(_LABELS[name]), value) for name, value in rows)
 
 
@@ -117,7 +118,7 @@ def checks_list(checks: Iterable[Check]) -> Markup | None:
             " · ",
             phrase(check_name(each.key)),
             ": ",
-            each.text,
+            in_both(each.text),
         )
         for each in checks
     ]

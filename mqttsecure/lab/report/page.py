@@ -15,6 +15,7 @@ from typing import Final
 from mqttsecure.lab.history import VERSIONS
 from mqttsecure.lab.model import Connection, Corrected, Reading
 from mqttsecure.lab.report.chinese import corrected_in_chinese, history_in_chinese
+from mqttsecure.lab.report.chinese_values import in_both
 from mqttsecure.lab.report.comparison import comparison, this_row
 from mqttsecure.lab.report.connection import connection_section
 from mqttsecure.lab.report.html import Markup, both, escaped, join, phrase, table, tag
@@ -57,8 +58,8 @@ def page(title: tuple[str, str], sections: Iterable[Markup | None]) -> str:
     main = join(sections)
     links = [tag("a", phrase(words), href=f"#{name}") for name, words in _CONTENTS if f' id="{name}"' in main]
     footer = both(
-        "Made by mqttsecure. The values of the capture are told in English in both languages.",
-        "由 mqttsecure 生成。抓包中的数值与逐项说明在两种语言中均以英文给出。",
+        "Made by mqttsecure. What fields mean is told in English in both languages.",
+        "由 mqttsecure 生成。各字段的含义在两种语言中均以英文给出。",
     )
     return "".join(
         (
@@ -149,7 +150,7 @@ def corrections(found: list[Corrected]) -> Markup | None:
             (both("The wire", "网络上的事实"), both(each.wire, wire)),
         ]
         if each.here:
-            rows.append((both("In this capture", "在本抓包中"), escaped(each.here)))
+            rows.append((both("In this capture", "在本抓包中"), in_both(each.here)))
         listed = tag("dl", *(join((tag("dt", name), tag("dd", text))) for name, text in rows))
         cards.append(tag("section", tag("h3", each.row), listed, class_="correction"))
     heading = both("What the old lab text says, and what the wire says", "旧实验文本怎么说，网络上实际如何")

@@ -11,6 +11,7 @@ from mqttsecure.lab.explain import EXPLANATIONS
 from mqttsecure.lab.history import VERSIONS
 from mqttsecure.lab.model import Corrected, Finding, Outcome, Verdict
 from mqttsecure.lab.report import chinese
+from mqttsecure.lab.report.chinese_values import line_in_chinese
 from mqttsecure.lab.report.words import STATES, check_name, finding_in_chinese, verdict_in_chinese
 from tests.lab.samples import all_samples, one_connection, read_sample
 
@@ -54,6 +55,29 @@ class ChineseTests(SynchronousTestCase):
                     self.assertRegex(finding_in_chinese(finding), CHINESE, finding.key)
                 for check in connection.checks:
                     self.assertRegex(check_name(check.key)[1], CHINESE, check.key)
+
+    def test_lines_of_all_captures(self) -> None:
+        """Values, checks and what a capture shows of the old text: Chinese, or names and numbers alone."""
+        left = set()
+        for name in all_samples():
+            for connection in read_sample(name).connections:
+                lines = [each.value for each in connection.messages]
+                lines += [each.text for each in connection.checks]
+                lines += [each.here for each in connection.corrections]
+                left |= {each for each in lines if not CHINESE.search(line_in_chinese(each))}
+        names = re.compile(r"|early_data|0x[0-9a-f]+ .+|CN=[^ ]*( \w+)*(,O=.*)?|MQTT [\d.]+: [A-Z, ]+")
+        self.assertEqual([each for each in sorted(left) if not names.fullmatch(each)], [])
+
+    def test_what_a_capture_holds_stays_as_it_is(self) -> None:
+        """Names in a line are not translated, nor taken for a form; long lines are left alone, and cost no time."""
+        line = "MQTT 5.0, client identifier 'a\\1', user 'server' with a password"
+        self.assertEqual(line_in_chinese(line), "MQTT 5.0，客户端标识符 'a\\1'，用户 'server'，带密码")
+        self.assertEqual(line_in_chinese("from here on the server encrypts"), "从这里起服务器开始加密")
+        self.assertEqual(line_in_chinese("offers " + ", " * 100_000), "offers " + ", " * 100_000)
+        self.assertEqual(line_in_chinese("of the future"), "of the future")
+        self.assertTrue(
+            line_in_chinese("needs a key log; the client went on all the same").endswith("；客户端仍然继续")
+        )
 
     def test_each_state(self) -> None:
         """Of a check; and each outcome of a verdict, a future one by its key."""
