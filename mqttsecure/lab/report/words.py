@@ -99,7 +99,9 @@ def verdict_in_chinese(connection: Connection) -> str:
     if facts is not None and facts.version is not None:
         parts.append(facts.version)
         if facts.suite is not None:
-            parts.append(" ".join(each for each in (facts.key_exchange, facts.group) if each and each not in parts))
+            # In TLS 1.3 the suite says nothing of the exchange: the group does, or there is none but a key of before.
+            exchange = "" if facts.suite.key_exchange == "TLS 1.3" else facts.suite.key_exchange
+            parts.append(f"{exchange} {facts.group or ''}".strip() or "PSK")
             parts.append(facts.suite.cipher.replace("_", "-"))
         if facts.resumed:
             parts.append("会话恢复")

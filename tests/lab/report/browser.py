@@ -60,17 +60,21 @@ class Browser:
         )
         os.close(theirs_in)
         os.close(theirs_out)
-        targets = self.call("Target.getTargets")["targetInfos"]
-        page = next((each["targetId"] for each in targets if each["type"] == "page"), None)
-        if page is None:
+        try:
             page = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
-        self.call("Page.enable")
+            self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+            self.call("Page.enable")
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         os.close(self._out)
         os.close(self._in)
         self._process.terminate()

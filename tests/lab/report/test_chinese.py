@@ -79,6 +79,14 @@ class ChineseTests(SynchronousTestCase):
             line_in_chinese("needs a key log; the client went on all the same").endswith("；客户端仍然继续")
         )
 
+    def test_verdict(self) -> None:
+        """What was agreed, once each, and how it went."""
+        self.assertEqual(
+            verdict_in_chinese(one_connection("tls13.pcap")),
+            "TLS 1.3，x25519，AES-256-GCM，证书 broker.lab.test，由 MQTT Lab CA 颁发，"
+            "密码不可见；握手完成，并交换了数据",
+        )
+
     def test_each_state(self) -> None:
         """Of a check; and each outcome of a verdict, a future one by its key."""
         self.assertEqual(set(STATES), set(Outcome))
