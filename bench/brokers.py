@@ -23,7 +23,7 @@ import trustme
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 USER, PASSWORD = "mql", "only-for-this-bench"  # mqload's Client Identifiers begin with mql-
-TOPICS = [f"unrelated{number}/#" for number in range(20)] + ["bench/#", "s/#"]
+TOPICS = [f"unrelated{number}/#" for number in range(19)] + ["bench/#", "s/#", "ret/#"]
 
 
 @dataclass

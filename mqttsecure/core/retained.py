@@ -131,7 +131,12 @@ def _walk(root: _Node, levels: list[str]) -> Iterator[Message]:
             stack.extend([(child, _ALL_BELOW) for child in _under_root(node)])
         elif level == "+":
             children = (node.children or {}).values() if depth else _under_root(node)
-            stack.extend([(child, depth + 1) for child in children])
+            below = levels[depth + 1] if depth + 1 < len(levels) else "#"
+            if below in ("+", "#"):
+                stack.extend([(child, depth + 1) for child in children])
+            else:  # Of a wide level only what leads on is put on the stack.
+                named = [child.children.get(below) for child in children if child.children]
+                stack.extend([(child, depth + 2) for child in named if child is not None])
         elif node.children is not None and (child := node.children.get(level)) is not None:
             stack.append((child, depth + 1))
 
