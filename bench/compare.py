@@ -48,6 +48,7 @@ CASES = {
     "fanout-100": "fanout --subs 100 --window 20",
     "fanout-1000": "fanout --subs 1000 --window 5",
     "paced-1k-q1": "paced --rate 1000 -q 1",
+    "paced-1k-q1-durable": "paced --rate 1000 -q 1 --durable",
     "connect": "connect --n 1000",
     "hold-2000": "connect --hold --n 2000 --concurrency 32 --keepalive 20 -T 4",
     "subs-100": "subs --n 100 --clients 100 --max 20",
@@ -179,12 +180,16 @@ def run_case(mqload: Path, target: Target, case: str, seconds: float, tls: bool)
         result: dict[str, Any] = json.loads(lines[-1])
     except (IndexError, ValueError):
         return {"error": (done.stderr or "no result").strip()[-200:]}
+    if "lat_us" in result:
+        result["p99_us"] = result["lat_us"]["p99"]
     return result
 
 
 FIGURES = {
     "connect": ("cpu_us_per_conn", "us CPU/conn", False),
     "hold-2000": ("rss_per_conn", "bytes/conn", False),
+    "paced-1k-q1": ("p99_us", "us latency, p99", False),
+    "paced-1k-q1-durable": ("p99_us", "us latency, p99", False),
 }
 
 
@@ -192,7 +197,7 @@ def print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
     """Medians, and each broker's ratio to the last one named."""
     base = names[-1]
     print(
-        f"{'case':14}{'figure':18}" + "".join(f"{name:>16}" for name in names) + ("" if len(names) < 2 else "   ratio")
+        f"{'case':20}{'figure':18}" + "".join(f"{name:>16}" for name in names) + ("" if len(names) < 2 else "   ratio")
     )
     for case in dict.fromkeys(row["case"] for row in rows):
         key, label, more_is_better = FIGURES.get(case, ("recv_per_cpu_s", "msg/CPU second", True))
@@ -212,7 +217,7 @@ def print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
         first, last = medians[names[0]], medians[base]
         if len(names) > 1 and first and last:
             ratio = f"{first / last if more_is_better else last / first:8.2f}"
-        print(f"{case:14}{label:18}{cells}{ratio}" + (f"   ({'; '.join(dict.fromkeys(notes))})" if notes else ""))
+        print(f"{case:20}{label:18}{cells}{ratio}" + (f"   ({'; '.join(dict.fromkeys(notes))})" if notes else ""))
 
 
 if __name__ == "__main__":
