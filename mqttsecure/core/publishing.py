@@ -347,8 +347,9 @@ class Publishing:
         place = (message.envelope.namespace, message.topic)
         replaced = retained.get(message.topic, message.envelope.namespace)
         if not message.payload:
-            retained.remove(message.topic, message.envelope.namespace)  # v5.0 [MQTT-3.3.1-6], [MQTT-3.3.1-7]
-        elif not retained.has_room_for(message):
+            if replaced is not None:
+                retained.remove(message.topic, message.envelope.namespace)  # v5.0 [MQTT-3.3.1-6], [MQTT-3.3.1-7]
+        elif not retained.has_room_for(message, replaced):
             return False
         else:
             retained.put(message)

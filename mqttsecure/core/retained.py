@@ -31,22 +31,25 @@ class RetainedMessages:
         self.octets = 0
         self.writers = WriterCounts()
 
-    def has_room_for(self, message: Message) -> bool:
-        """Whether :meth:`put` would keep within the budget."""
-        old = self.get(message.topic, message.envelope.namespace)
-        count = self.count + (old is None)
-        octets = self.octets + message.size - (old.size if old is not None else 0)
+    def has_room_for(self, message: Message, replaced: Message | None) -> bool:
+        """Whether :meth:`put` would keep within the budget; ``replaced`` is what :meth:`get` has for its topic."""
+        count = self.count + (replaced is None)
+        octets = self.octets + message.size - (replaced.size if replaced is not None else 0)
         return count <= self.maximum_messages and octets <= self.maximum_bytes
 
     def put(self, message: Message) -> None:
         """Keep ``message`` as its topic's retained one; ask :meth:`has_room_for` first."""
-        node = self._roots.setdefault(message.envelope.namespace, _Node())
+        namespace = message.envelope.namespace
+        node = self._roots.get(namespace)
+        if node is None:
+            node = self._roots[namespace] = _Node()
         for level in message.topic.split("/"):
-            if node.children is None:
-                node.children = {}
-            child = node.children.get(level)
+            children = node.children
+            if children is None:
+                children = node.children = {}
+            child = children.get(level)
             if child is None:
-                child = node.children[level] = _Node()
+                child = children[level] = _Node()
             node = child
         if node.message is not None:
             self._count(node.message, -1)

@@ -48,8 +48,8 @@ class RetainedTests(SynchronousTestCase):
     def test_budget(self) -> None:
         """A new topic needs room for one more, a known one for the difference."""
         retained = RetainedMessages(1, message("a", b"12345").size)
-        self.assertTrue(retained.has_room_for(message("a", b"12345")))
-        self.assertFalse(retained.has_room_for(message("a", b"123456")))
+        self.assertTrue(retained.has_room_for(message("a", b"12345"), retained.get("a")))
+        self.assertFalse(retained.has_room_for(message("a", b"123456"), None))
         retained.put(message("a", b"1234"))
-        self.assertFalse(retained.has_room_for(message("b", b"")))
-        self.assertTrue(retained.has_room_for(message("a", b"12345")))
+        self.assertFalse(retained.has_room_for(message("b", b""), None))
+        self.assertTrue(retained.has_room_for(message("a", b"12345"), retained.get("a")))
