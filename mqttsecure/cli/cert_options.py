@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from mqttsecure.cli.output import EXIT_PROBLEMS, print_problems
+from mqttsecure.cli.output import EXIT_PROBLEMS, telling_problems
 from mqttsecure.errors import ConfigError
 from mqttsecure.pki.errors import CertificateProblem, WrongPassphrase
 from mqttsecure.pki.keys import DEFAULT_KIND, KEY_KINDS
@@ -140,17 +140,5 @@ def ca_passphrase(command: _F) -> _F:
     return with_passphrase  # type: ignore[return-value]  # the same function but for two options
 
 
-def tells_problems(command: _F) -> _F:
-    """Tell what the certificate authority refuses, and end with 1."""
-
-    @functools.wraps(command)
-    def told(*args: Any, **options: Any) -> Any:
-        try:
-            return command(*args, **options)
-        except CertificateProblem as error:
-            print_problems(str(error).splitlines())
-        except OSError as error:
-            print_problems([f"{error.filename or 'a file'}: {error.strerror}; mend its owner or mode"])
-        raise click.exceptions.Exit(EXIT_PROBLEMS)
-
-    return told  # type: ignore[return-value]  # the same function
+tells_problems: Final = telling_problems((CertificateProblem,), EXIT_PROBLEMS)
+"""Tell what the certificate authority refuses, and end with 1."""

@@ -3,17 +3,30 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["EXIT_OK", "EXIT_PROBLEMS", "EXIT_USAGE", "json_option", "print_json", "print_problems", "print_table"]
+__all__ = [
+    "EXIT_OK",
+    "EXIT_PROBLEMS",
+    "EXIT_USAGE",
+    "json_option",
+    "print_json",
+    "print_problems",
+    "print_table",
+    "telling_problems",
+]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 EXIT_OK: Final = 0
 EXIT_PROBLEMS: Final = 1
@@ -57,3 +70,22 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
+
+
+def telling_problems(refusals: tuple[type[Exception], ...], exit_code: int) -> Callable[[_F], _F]:
+    """Decorate a command: tell each of ``refusals``, a line a problem, and failing files; end with ``exit_code``."""
+
+    def decorate(command: _F) -> _F:
+        @functools.wraps(command)
+        def told(*args: Any, **options: Any) -> Any:
+            try:
+                return command(*args, **options)
+            except refusals as error:
+                print_problems(str(error).splitlines())
+            except OSError as error:
+                print_problems([f"{error.filename or 'a file'}: {error.strerror}; mend its owner or mode"])
+            raise click.exceptions.Exit(exit_code)
+
+        return told  # type: ignore[return-value]  # the same function
+
+    return decorate
